@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -71,6 +71,22 @@ class Forecast:
     feature_set: str
     snapshot: str
     generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoutedForecasts:
+    """Forecasts of one bar for several capital sleeves, from one request.
+
+    Parameters
+    ----------
+    forecasts : dict of str to Forecast
+        Forecast of each sleeve whose version answered. Sleeves with one answer share its prediction id.
+    failures : dict of str to str
+        Reason for each sleeve whose version did not answer.
+    """
+
+    forecasts: dict[str, Forecast]
+    failures: dict[str, str] = field(default_factory=dict)
 
 
 def hash_inputs(panel: npt.NDArray[np.float32]) -> str:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from alphaloop.errors import InputError
-from alphaloop.forecasts import Forecast
+from alphaloop.forecasts import Forecast, RoutedForecasts
 from alphaloop.settings.settings import Settings
 from serving.client.client import DEFAULT_DEADLINE_MS
 from serving.client.codec import RequestCodec, is_affirmative
@@ -95,6 +95,18 @@ class AsyncPredictionClient:
         """Request the forecast of `symbols`, as `PredictionClient.forecast` does."""
         request, asked, at = self._codec.forecast(symbols, as_of, route_key, min_generation)
         return self._codec.read_forecast(await self._ask(request, deadline_ms), asked, at)
+
+    async def forecasts(
+        self,
+        symbols: Sequence[str],
+        as_of: datetime,
+        route_keys: Sequence[str],
+        min_generation: int = 0,
+        deadline_ms: float | None = None,
+    ) -> RoutedForecasts:
+        """Request the forecasts of `symbols` for all `route_keys`, as `PredictionClient.forecasts` does."""
+        request, asked, at = self._codec.forecasts(symbols, as_of, route_keys, min_generation)
+        return self._codec.read_forecasts(await self._ask(request, deadline_ms), asked, at)
 
     async def infer(self, panel: Panel, version: str = "", deadline_ms: float | None = None) -> Scores:
         """Request the scores of `panel`, as `PredictionClient.infer` does."""

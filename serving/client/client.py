@@ -7,7 +7,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any
 
-from alphaloop.forecasts import Forecast
+from alphaloop.forecasts import Forecast, RoutedForecasts
 from alphaloop.settings.settings import Settings
 from serving.client.codec import RequestCodec, is_affirmative
 from serving.client.drivers import run_steps
@@ -124,6 +124,47 @@ class PredictionClient:
         """
         request, asked, at = self._codec.forecast(symbols, as_of, route_key, min_generation)
         return self._codec.read_forecast(self._ask(request, deadline_ms), asked, at)
+
+    def forecasts(
+        self,
+        symbols: Sequence[str],
+        as_of: datetime,
+        route_keys: Sequence[str],
+        min_generation: int = 0,
+        deadline_ms: float | None = None,
+    ) -> RoutedForecasts:
+        """Request the forecasts of `symbols` at one bar for all sleeves of capital, in one request.
+
+        The server runs each version that the sleeves lead to once.
+
+        Parameters
+        ----------
+        symbols : sequence of str
+            Symbols to forecast.
+        as_of : datetime
+            Close of the bar, with a time zone.
+        route_keys : sequence of str
+            Sleeves of capital, each once; each decides for itself between champion and canary.
+        min_generation : int
+            Oldest generation of the rollout document that may route the request.
+        deadline_ms : float, optional
+            Milliseconds that this request may take.
+
+        Returns
+        -------
+        RoutedForecasts
+            Forecast of each sleeve, or the reason why its version has none.
+
+        Raises
+        ------
+        ServingError
+            If no server answered in time, no sleeve could be answered, or the server refused, as it does for
+            no route key or too many; its message is repeated.
+        TlsError, ValueError
+            As in `forecast`.
+        """
+        request, asked, at = self._codec.forecasts(symbols, as_of, route_keys, min_generation)
+        return self._codec.read_forecasts(self._ask(request, deadline_ms), asked, at)
 
     def infer(self, panel: Panel, version: str = "", deadline_ms: float | None = None) -> Scores:
         """Request the scores of a panel of features.

@@ -5,7 +5,7 @@ The messages are those of `tritonclient`; any other client of the protocol gets 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +13,15 @@ import numpy as np
 
 from alphaloop.clock import as_utc
 from alphaloop.errors import ServingError
-from alphaloop.forecasts import Forecast, Route, SymbolStatus
+from alphaloop.forecasts import Forecast, Route, RoutedForecasts, SymbolStatus
 from serving.protocol.messages import (
+    ANSWER,
     BYTES,
+    ERROR,
     FLOAT,
+    LINEAGE,
     PANEL,
+    ROUTE_KEY,
     SCORES,
     STATUSES,
     SYMBOLS,
@@ -25,7 +29,7 @@ from serving.protocol.messages import (
     Scores,
     protobuf_messages,
 )
-from serving.protocol.tensors import encode_bytes
+from serving.protocol.tensors import encode_bytes, split_bytes
 
 
 class RequestCodec:
@@ -44,11 +48,20 @@ class RequestCodec:
 
         Returns the message, and the symbols and the UTC time that `read_forecast` needs.
         """
-        asked, at = tuple(symbols), as_utc(as_of)
-        request = self._request(SYMBOLS, BYTES, (len(asked),), encode_bytes(asked))
-        request.parameters["as_of"].string_param = at.isoformat()
-        request.parameters["route_key"].string_param = route_key
-        request.parameters["min_generation"].int64_param = min_generation
+        request, asked, at = self._bar_request(symbols, as_of, min_generation)
+        request.parameters[ROUTE_KEY].string_param = route_key
+        return request, asked, at
+
+    def forecasts(
+        self, symbols: Sequence[str], as_of: datetime, route_keys: Sequence[str], min_generation: int
+    ) -> tuple[Any, tuple[str, ...], datetime]:
+        """Build the request for `symbols` at one bar, for all `route_keys` at once.
+
+        Returns the message, and the symbols and the UTC time that `read_forecasts` needs.
+        """
+        request, asked, at = self._bar_request(symbols, as_of, min_generation)
+        request.inputs.add(name=ROUTE_KEY, datatype=BYTES).shape.append(len(route_keys))
+        request.raw_input_contents.append(encode_bytes(route_keys))
         return request, asked, at
 
     def infer(self, panel: Panel, version: str) -> Any:
@@ -67,26 +80,41 @@ class RequestCodec:
     def read_forecast(self, message: Any, symbols: tuple[str, ...], as_of: datetime) -> Forecast:
         """Read the answer to a `forecast` request."""
         try:
-            values = {name: _value(parameter) for name, parameter in message.parameters.items()}
             contents = _contents(message)
-            when = values["feature_timestamp"]
-            return Forecast(
-                prediction_id=values["prediction_id"],
-                as_of=as_of,
-                feature_timestamp=datetime.fromisoformat(when) if when else as_of,
-                symbols=symbols,
-                scores=tuple(np.frombuffer(contents[SCORES], "<f4").tolist()),
-                statuses=tuple(map(SymbolStatus, _decode_bytes(contents[STATUSES]))),
-                model=message.model_name,
-                version=values["version"],
-                digest=values["digest"],
-                route=Route(values["route"]),
-                input_hash=values["input_hash"],
-                feature_set=values["feature_set"],
-                snapshot=values["snapshot"],
-                generation=int(values["generation"]),
+            lineage = {name: _value(parameter) for name, parameter in message.parameters.items()}
+            return _forecast(
+                message, symbols, as_of, contents[SCORES], split_bytes(contents[STATUSES]), lineage
             )
         except (KeyError, ValueError) as error:
+            raise self._stranger(error) from error
+
+    def read_forecasts(self, message: Any, symbols: tuple[str, ...], as_of: datetime) -> RoutedForecasts:
+        """Read the answer to a `forecasts` request."""
+        try:
+            contents = _contents(message)
+            generation = message.parameters["generation"].int64_param
+            columns = {name: _texts(contents[name]) for name in LINEAGE}
+            answer_of = np.frombuffer(contents[ANSWER], "<i8").tolist()
+            scores, statuses = contents[SCORES], list(split_bytes(contents[STATUSES]))
+            count, width = len(symbols), 4 * len(symbols)
+            answers = [
+                _forecast(
+                    message,
+                    symbols,
+                    as_of,
+                    scores[index * width : (index + 1) * width],
+                    statuses[index * count : (index + 1) * count],
+                    {name: column[index] for name, column in columns.items()} | {"generation": generation},
+                )
+                for index in range(len(columns["version"]))
+            ]
+            keys, errors = _texts(contents[ROUTE_KEY]), _texts(contents[ERROR])
+            routed = list(zip(keys, answer_of, errors, strict=True))
+            return RoutedForecasts(
+                {key: answers[index] for key, index, _ in routed if index >= 0},
+                {key: error for key, index, error in routed if index < 0},
+            )
+        except (IndexError, KeyError, ValueError) as error:
             raise self._stranger(error) from error
 
     def read_scores(self, message: Any) -> Scores:
@@ -95,6 +123,15 @@ class RequestCodec:
             return np.frombuffer(_contents(message)[SCORES], "<f4").copy()
         except (KeyError, ValueError) as error:
             raise self._stranger(error) from error
+
+    def _bar_request(
+        self, symbols: Sequence[str], as_of: datetime, min_generation: int
+    ) -> tuple[Any, tuple[str, ...], datetime]:
+        asked, at = tuple(symbols), as_utc(as_of)
+        request = self._request(SYMBOLS, BYTES, (len(asked),), encode_bytes(asked))
+        request.parameters["as_of"].string_param = at.isoformat()
+        request.parameters["min_generation"].int64_param = min_generation
+        return request, asked, at
 
     def _request(
         self, name: str, datatype: str, shape: Sequence[int], content: bytes, version: str = ""
@@ -119,13 +156,35 @@ def _contents(message: Any) -> dict[str, bytes]:
     return dict(zip(names, message.raw_output_contents, strict=True))
 
 
-def _decode_bytes(content: bytes) -> list[str]:
-    texts, position = [], 0
-    while position < len(content):
-        end = position + 4 + int.from_bytes(content[position : position + 4], "little")
-        texts.append(content[position + 4 : end].decode())
-        position = end
-    return texts
+def _forecast(
+    message: Any,
+    symbols: tuple[str, ...],
+    as_of: datetime,
+    scores: bytes,
+    statuses: Iterable[bytes],
+    lineage: Mapping[str, Any],
+) -> Forecast:
+    when = lineage["feature_timestamp"]
+    return Forecast(
+        prediction_id=lineage["prediction_id"],
+        as_of=as_of,
+        feature_timestamp=datetime.fromisoformat(when) if when else as_of,
+        symbols=symbols,
+        scores=tuple(np.frombuffer(scores, "<f4").tolist()),
+        statuses=tuple(SymbolStatus(status.decode()) for status in statuses),
+        model=message.model_name,
+        version=lineage["version"],
+        digest=lineage["digest"],
+        route=Route(lineage["route"]),
+        input_hash=lineage["input_hash"],
+        feature_set=lineage["feature_set"],
+        snapshot=lineage["snapshot"],
+        generation=int(lineage["generation"]),
+    )
+
+
+def _texts(content: bytes) -> list[str]:
+    return [element.decode() for element in split_bytes(content)]
 
 
 def _value(parameter: Any) -> Any:

@@ -22,8 +22,10 @@ from serving.inference.executor import Defer, PredictionExecutor, run_inline
 from serving.inference.input_reader import InputReader
 from serving.inference.model_cache import LoadedModel, ModelCache
 from serving.inference.model_repository import ModelRepository, require_version_number
-from serving.inference.routed_request import RoutedRequest
+from serving.inference.routed_request import RoutedKeys, RoutedRequest
 from serving.inference.router import Router, RoutingTable
+from serving.inference.scoring import choose_scorings, is_batchable
+from serving.inference.values import RequestInputs
 from serving.inference.version_breaker import VersionBreakers
 from serving.log.compaction import LogCompactor
 from serving.log.disk_space import LogSpace
@@ -244,8 +246,10 @@ class InferenceCore:
         # The table is now as new as the registry's, so `infer` need not look again.
         return replace(request, min_generation=0)
 
-    def prepare(self, request: InferenceRequest, arrived: float | None = None) -> RoutedRequest:
-        """Route one request, which arrived at `arrived`, and read its inputs.
+    def prepare(self, routed: RoutedRequest) -> RoutedRequest:
+        """Route a request, read its inputs, and choose how each version scores it.
+
+        Does nothing for a request that is prepared already.
 
         Raises
         ------
@@ -260,29 +264,37 @@ class InferenceCore:
         FeatureSetMismatchError
             If the version was trained on another feature set or universe than the store holds.
         """
-        started = monotonic()
+        if routed.is_prepared:
+            return routed
+        started, request = monotonic(), routed.request
         target: LoadedModel | RoutingTable
         if request.version:
             target = self._version(request.model, request.version)
             versions, table = [target], self._router.cached_table(request.model)
             # A named version carries no capital unless it is the champion.
             is_champion = table is not None and table.document.champion == request.version
-            route = Route.CHAMPION if is_champion else Route.SHADOW
+            routes = {Route.CHAMPION if is_champion else Route.SHADOW: request.keys}
         else:
             target = table = self._router.table(request.model, request.min_generation)
-            versions, route = table.versions, table.route(request.route_key)
+            versions, routes = table.versions, table.routes(request.keys)
         with tracing.span("features"):
-            inputs = self._inputs.read(request, versions, started if arrived is None else arrived)
-        return RoutedRequest(request, inputs, target, table, route, started, monotonic() - started)
+            inputs = self._inputs.read(request, versions, routed.arrived_at)
+        rotate = self._rotation(target)
+        routed.target, routed.table, routed.inputs = target, table, inputs.requested
+        routed.scorings = choose_scorings(target, inputs, rotate)
+        routed.groups = tuple(RoutedKeys(route, keys) for route, keys in routes.items())
+        routed.batch_version = _batch_version(routed, inputs, rotate)
+        routed.started, routed.read_seconds = started, monotonic() - started
+        return routed
 
-    def score_together(self, routed_requests: Sequence[RoutedRequest]) -> list[RoutedRequest]:
+    def score_together(self, routed_requests: Sequence[RoutedRequest]) -> bool:
         """Score several prepared requests in one run; see `PredictionExecutor.score_together`."""
         return self._executor.score_together(routed_requests)
 
     def answer(self, routed: RoutedRequest, defer: Defer = run_inline) -> InferenceResponse:
         """Answer a prepared request; `defer` receives the work that can follow the answer (shadow, log).
 
-        Raises `ServingError` if the version that must answer failed.
+        Raises `ServingError` if no route key could be answered.
         """
         return self._executor.answer(routed, defer)
 
@@ -309,14 +321,36 @@ class InferenceCore:
         Raises
         ------
         ServingError
-            If the version that must answer failed, and no cached scores can replace it.
+            If every version that must answer failed, and no cached scores can replace it.
         UnknownNameError, MissingStateError, InvalidRequestError, StaleFeaturesError, FeatureSetMismatchError
             As in `prepare`.
         """
-        return self.answer(self.prepare(request, arrived), defer)
+        routed = RoutedRequest(request) if arrived is None else RoutedRequest(request, arrived)
+        return self.answer(self.prepare(routed), defer)
+
+    def _rotation(self, target: LoadedModel | RoutingTable) -> int:
+        """Return the columns by which a fault drill rotates the challenger's features; 0 without a drill."""
+        if isinstance(target, LoadedModel) or not self._settings.serving.allow_drills:
+            return 0
+        override = target.document.override
+        return override.rotate_inputs if override else 0
 
     def _version(self, model: str, version: str) -> LoadedModel:
         return self.repository.require(model, version) if version else self._router.table(model).champion
+
+
+def _batch_version(routed: RoutedRequest, inputs: RequestInputs, rotate: int) -> LoadedModel | None:
+    """Return the version that answers every route key, if it may score this request in a batch."""
+    target = routed.target
+    if isinstance(target, LoadedModel):
+        version: LoadedModel | None = target
+    elif len(routed.groups) > 1:
+        version = None
+    elif routed.groups[0].route is Route.CANARY and target.document.challenger in routed.scorings:
+        version = None if rotate else target.challenger
+    else:
+        version = target.champion
+    return version if version is not None and is_batchable(version, inputs) else None
 
 
 def build_core(settings: Settings) -> InferenceCore:

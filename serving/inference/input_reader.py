@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import numpy as np
 from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError, MissingStateError, StaleFeaturesError, UnknownNameError
 from serving.inference.model_cache import LoadedModel
-from serving.inference.values import ScoringInputs
+from serving.inference.values import RequestInputs, ScoringInputs
 from serving.inference.version_universe import select_requested, symbols_to_read
 from serving.protocol.messages import InferenceRequest, InvalidRequestError
 from serving.protocol.request_limits import LARGE_SYMBOLS, max_request_symbols, require_symbol_count
@@ -39,7 +38,7 @@ class InputReader:
 
     def read(
         self, request: InferenceRequest, versions: Sequence[LoadedModel], started: float
-    ) -> ScoringInputs:
+    ) -> RequestInputs:
         """Read the inputs for all `versions`, of which the first must be able to answer.
 
         `started` is the request's time of arrival (`alphaloop.clock.monotonic`). Raises
@@ -55,12 +54,13 @@ class InputReader:
                     f"{first.version} takes [symbols, {expected[0]}, {expected[1]}]"
                 )
             first.universe.require_panel_symbols(len(request.panel))
-            return ScoringInputs(
+            sent = ScoringInputs(
                 request.panel,
                 is_complete(request.panel),
                 monotonic() - started,
                 feature_timestamp=request.as_of,
             )
+            return RequestInputs(sent, sent)
         lookback = max(version.card.lookback for version in versions)
         try:
             inputs, windows = self._windows(request, versions, lookback, started)
@@ -78,11 +78,11 @@ class InputReader:
             for version in versions[1:]
             if version.card.lookback > rows or not _computed_for(windows, version)
         }
-        return replace(inputs, per_version=separate) if separate else inputs
+        return RequestInputs(inputs.requested, inputs.read, separate) if separate else inputs
 
     def _read_separately(
         self, request: InferenceRequest, version: LoadedModel, started: float
-    ) -> ScoringInputs | str:
+    ) -> RequestInputs | str:
         """Read the inputs of `version` alone, or return the reason why there are none.
 
         A reason excludes this version only; the others are scored.
@@ -97,7 +97,7 @@ class InputReader:
 
     def _windows(
         self, request: InferenceRequest, versions: Sequence[LoadedModel], lookback: int, started: float
-    ) -> tuple[ScoringInputs, OnlineWindows]:
+    ) -> tuple[RequestInputs, OnlineWindows]:
         """Read the inputs for `versions`, with the online windows behind them.
 
         The windows are those of the first version.
@@ -126,7 +126,7 @@ class InputReader:
             snapshot=windows.snapshot,
             universe=windows.universe,
         )
-        return select_requested(read, asked), windows
+        return RequestInputs(select_requested(read, asked), read), windows
 
 
 def _computed_for(windows: OnlineWindows, version: LoadedModel) -> bool:

@@ -1,17 +1,23 @@
-"""Routed inference request with its inputs; builds the response and the log row."""
+"""One request on its way through the server: its arrival, its route, its inputs, and its scores.
+
+It builds the response and the rows of the prediction log.
+"""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from alphaloop.clock import monotonic
 from alphaloop.forecasts import Route
 from serving.inference.model_cache import LoadedModel
 from serving.inference.router import RoutingTable
-from serving.inference.values import ScoringInputs, VersionScores
+from serving.inference.values import Scoring, ScoringInputs, VersionScores
 from serving.log.prediction_log import PredictionRow
-from serving.protocol.messages import InferenceRequest, InferenceResponse, Timing
+from serving.protocol.errors import DeadlineError
+from serving.protocol.messages import InferenceRequest, InferenceResponse, Timing, VersionAnswer
 
 
 def new_prediction_id() -> str:
@@ -19,65 +25,126 @@ def new_prediction_id() -> str:
     return secrets.token_hex(16)
 
 
-def challenger_accepts(table: RoutingTable, inputs: ScoringInputs) -> bool:
-    """Return whether the challenger, if loaded, can be scored on these inputs.
+@dataclass(frozen=True, slots=True)
+class RoutedKeys:
+    """Route keys of one request that lead to one route, and the id of their prediction."""
 
-    A panel from a client has the champion's features and lookback, which the challenger may not share.
-    """
-    challenger, card = table.challenger, table.champion.card
-    if challenger is None:
-        return True
-    if inputs.feature_set is not None:
-        return inputs.full_universe is None or challenger.universe.can_score(inputs.symbols)
-    symbols, rows = inputs.panel.shape[:2]
-    if symbols > challenger.universe.max_panel_symbols:
-        return False
-    return challenger.card.lookback <= rows and challenger.card.feature_set == card.feature_set
+    route: Route
+    keys: tuple[str, ...]
+    prediction_id: str = field(default_factory=new_prediction_id)
 
 
 @dataclass(frozen=True, slots=True)
-class RoutedRequest:
-    """Request with its inputs, its prediction id and the version or table that routes it.
+class ScoredKeys:
+    """Scores that answer some route keys, and the inputs behind them.
 
-    `target` is the version that the request names, or the table that gave its `route`; `table` is None for a
-    model without a rollout. `started` is the start of processing (`alphaloop.clock.monotonic`),
-    `read_seconds` the seconds from there until the inputs were read.
+    The inputs are those of an earlier request where the scores are stale.
+    """
+
+    group: RoutedKeys
+    scores: VersionScores
+    inputs: ScoringInputs
+
+
+@dataclass(eq=False, slots=True)
+class RoutedRequest:
+    """Request from its arrival until its answer; `InferenceCore.prepare` routes it and reads its inputs.
+
+    Parameters
+    ----------
+    request : InferenceRequest
+        Request as the client sent it.
+    arrived_at : float
+        Time of arrival (`alphaloop.clock.monotonic`).
+    remaining_seconds : float, optional
+        Seconds from the arrival to the client's deadline; None without a deadline.
+    traceparent : str, optional
+        The client's trace (W3C Trace Context).
+
+    Attributes
+    ----------
+    unbatched : bool
+        Excluded from batching, because preparation or an earlier batch failed.
+    started, read_seconds : float
+        Start of the preparation, and the seconds that it took.
+    target : LoadedModel or RoutingTable
+        Version that the request names, or the table that routes it.
+    table : RoutingTable, optional
+        The model's table; None for a model without a rollout.
+    groups : tuple of RoutedKeys
+        Route keys by route.
+    inputs : ScoringInputs
+        Inputs of the requested symbols.
+    scorings : dict of str to callable
+        Scoring of each version that may answer or shadow, the champion first.
+    batch_version : LoadedModel, optional
+        Version that answers every key and may score this request in one run with others.
+    scored : dict of str to VersionScores
+        Scores so far, by version: each version is run once.
     """
 
     request: InferenceRequest
-    inputs: ScoringInputs
-    target: LoadedModel | RoutingTable
-    table: RoutingTable | None
-    route: Route
-    started: float
-    read_seconds: float
-    prediction_id: str = field(default_factory=new_prediction_id)
+    arrived_at: float = field(default_factory=monotonic)
+    remaining_seconds: float | None = None
+    traceparent: str | None = None
+    unbatched: bool = False
+    started: float = 0.0
+    read_seconds: float = 0.0
+    target: LoadedModel | RoutingTable = field(init=False)
+    table: RoutingTable | None = None
+    groups: tuple[RoutedKeys, ...] = ()
+    inputs: ScoringInputs = field(init=False)
+    scorings: Mapping[str, Scoring] = field(default_factory=dict)
+    batch_version: LoadedModel | None = None
+    scored: dict[str, VersionScores] = field(default_factory=dict)
+
+    @property
+    def is_prepared(self) -> bool:
+        """True if the request has its route and its inputs."""
+        return bool(self.groups)
 
     @property
     def generation(self) -> int:
         """Generation of the rollout document; 0 without a document."""
         return self.table.document.generation if self.table else 0
 
-    @property
-    def answering_version(self) -> LoadedModel | None:
-        """Version that is to answer, if it is loaded."""
-        if isinstance(self.target, LoadedModel):
-            return self.target
-        if self.route is Route.CANARY and challenger_accepts(self.target, self.inputs):
-            return self.target.challenger
-        return self.target.champion
+    def seconds_overdue(self, now: float) -> float:
+        """Return the seconds since its deadline passed; below 0 before it."""
+        spent = now - self.arrived_at
+        remaining, timeout = self.remaining_seconds, self.request.timeout
+        limit = remaining if timeout is None else timeout if remaining is None else min(remaining, timeout)
+        return -1.0 if limit is None else spent - limit
+
+    def require_time(self, now: float) -> None:
+        """Raise `DeadlineError` if the deadline has passed, unless a batch has scored the request."""
+        overdue = self.seconds_overdue(now)
+        if overdue >= 0 and not self.scored:
+            raise DeadlineError(
+                f"the deadline passed {overdue * 1e3:.0f} ms before the request's turn came; "
+                "nothing was computed"
+            )
+
+    def version(self, number: str) -> LoadedModel | None:
+        """Return the version of that number among those that may answer; None if it is not loaded."""
+        versions = [self.target] if isinstance(self.target, LoadedModel) else self.target.versions
+        return next((loaded for loaded in versions if loaded.version == number), None)
 
     def row(
-        self, scored: VersionScores, route: Route, logged_at: datetime, suffix: str = ""
+        self,
+        scored: VersionScores,
+        route: Route,
+        keys: tuple[str, ...],
+        prediction_id: str,
+        logged_at: datetime,
     ) -> PredictionRow:
-        """Build the log row of one version's scores.
+        """Build the log row of one version's scores, for all of the route keys that share them.
 
         The features are copied: a row that kept a view of its panel would make each request read into memory
         outside every cache, at a twentieth of the request's time.
         """
         request, inputs = self.request, self.inputs
         return PredictionRow(
-            prediction_id=self.prediction_id + suffix,
+            prediction_id=prediction_id,
             logged_at=logged_at,
             as_of=request.as_of,
             feature_timestamp=inputs.feature_timestamp,
@@ -85,7 +152,7 @@ class RoutedRequest:
             version=scored.version,
             digest=scored.digest,
             route=route.value,
-            route_key=request.route_key,
+            route_keys=keys,
             symbols=inputs.symbols,
             scores=tuple(scored.scores.tolist()),
             statuses=scored.statuses,
@@ -98,34 +165,42 @@ class RoutedRequest:
             error=scored.error,
         )
 
-    def response(self, answer: VersionScores, route: Route, inference: float) -> InferenceResponse:
-        """Build the response with its lineage; scoring took `inference` seconds."""
-        when, ahead = self.inputs.feature_timestamp, self.inputs.precomputed
+    def response(self, answered: Sequence[ScoredKeys], errors: Mapping[str, str]) -> InferenceResponse:
+        """Build the response from the scored keys, and from the reasons of the keys without scores."""
+        index_of = {key: index for index, one in enumerate(answered) for key in one.group.keys}
+        answers: list[VersionAnswer] = []
+        reported: set[str] = set()
+        for one in answered:
+            # Metrics count a run once, also where it answers keys of two routes.
+            symbols = 0 if one.scores.version in reported else one.scores.run_symbols
+            reported.add(one.scores.version)
+            timing = Timing(self.started, self.read_seconds, one.scores.run_seconds, symbols)
+            answers.append(VersionAnswer(one.scores.scores, one.scores.statuses, self._lineage(one), timing))
+        keys = self.request.keys
+        return InferenceResponse(
+            model=self.request.model,
+            id=self.request.id,
+            answers=tuple(answers),
+            route_keys=self.request.route_keys,
+            answer_of=tuple(index_of.get(key, -1) for key in keys),
+            errors=tuple(errors.get(key, "") for key in keys),
+        )
+
+    def _lineage(self, one: ScoredKeys) -> dict[str, str | int | bool]:
+        scores, when = one.scores, one.inputs.feature_timestamp
         parameters: dict[str, str | int | bool] = {
-            "prediction_id": self.prediction_id,
-            "route": route.value,
-            "version": answer.version,
-            "digest": answer.digest,
+            "prediction_id": one.group.prediction_id,
+            "route": one.group.route.value,
+            "version": scores.version,
+            "digest": scores.digest,
             "feature_timestamp": when.isoformat() if when else "",
-            "input_hash": answer.input_hash,
-            "feature_set": answer.feature_set,
-            "snapshot": self.inputs.snapshot,
+            "input_hash": scores.input_hash,
+            "feature_set": scores.feature_set,
+            "snapshot": one.inputs.snapshot,
             "generation": self.generation,
         }
-        if answer.stale:
+        if scores.stale:
             parameters["stale"] = True
         if self.table is not None and self.table.stale:
             parameters["registry_away"] = True
-        if ahead is None:
-            timing = Timing(self.started, self.read_seconds, inference, len(answer.scores))
-        else:
-            timing = Timing(self.started, self.read_seconds, inference + ahead.seconds, ahead.symbols)
-        return InferenceResponse(
-            model=self.request.model,
-            version=answer.version,
-            id=self.request.id,
-            scores=answer.scores,
-            statuses=answer.statuses,
-            parameters=parameters,
-            timing=timing,
-        )
+        return parameters

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -56,12 +57,14 @@ class RoutingTable:
         """True if a second version scores every request."""
         return self.document.challenger is not None and self.document.state is not RolloutState.STEADY
 
-    def route(self, route_key: str) -> Route:
-        """Return the route of a request for `route_key`.
-
-        It is the champion's or, in a canary, the challenger's.
-        """
-        return self.plan.route(route_key) if self.has_challenger else Route.CHAMPION
+    def routes(self, route_keys: Sequence[str]) -> dict[Route, tuple[str, ...]]:
+        """Return the keys that lead to each route, the champion's or, in a canary, the challenger's."""
+        if not self.has_challenger:
+            return {Route.CHAMPION: tuple(route_keys)}
+        keys: dict[Route, list[str]] = {}
+        for key in route_keys:
+            keys.setdefault(self.plan.route(key), []).append(key)
+        return {route: tuple(some) for route, some in keys.items()}
 
 
 class Router:

@@ -1,8 +1,8 @@
-"""Values of a scored request: its inputs, precomputed scores, and scores."""
+"""Values of a scored request: its inputs, and one version's scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,34 +11,14 @@ from serving.protocol.messages import Panel, Scores
 
 
 @dataclass(frozen=True, slots=True)
-class PrecomputedScores:
-    """Scores that `version` of `model` computed in one run with other requests.
-
-    `seconds` is the duration of that run. `symbols` is the batch size, reported on the first request of a
-    batch and 0 on the rest, so that metrics do not count it twice.
-    """
-
-    model: str
-    version: str
-    scores: Scores
-    seconds: float
-    symbols: int
-
-
-@dataclass(frozen=True, slots=True)
 class ScoringInputs:
-    """Inputs of a request and their origin.
+    """Inputs of some symbols and their origin.
 
     `panel`: float32 `[symbols, rows, features]`, with at least the rows of the longest lookback.
     `complete`: every value of `panel` is finite.
     `read_seconds`: seconds from the request's arrival until the inputs were read.
     `feature_set`: hash of the feature set; None if the client sent the panel itself.
     `universe`: universe hash, as in `features.store.windows.StoredWindow`.
-    `full_universe`: inputs of all symbols that were read, if those are more than requested, for versions that
-    are scored on their whole universe.
-    `precomputed`: scores that a batch computed already.
-    `per_version`: by version, other inputs (of another feature set, universe or length), or the reason why
-    there are none.
     """
 
     panel: Panel
@@ -49,19 +29,22 @@ class ScoringInputs:
     feature_set: str | None = None
     snapshot: str = ""
     universe: str = ""
-    full_universe: ScoringInputs | None = None
-    precomputed: PrecomputedScores | None = None
-    per_version: Mapping[str, ScoringInputs | str] = field(default_factory=dict)
 
-    def complete_for(self, version: str) -> bool:
-        """Return whether the version is scored on this `panel`, and no value is missing."""
-        return self.complete and version not in self.per_version
 
-    def precomputed_by(self, model: str, version: str, rotate: int) -> PrecomputedScores | None:
-        """Return the version's precomputed scores; None for rotated features."""
-        ahead = self.precomputed
-        same = ahead is not None and (ahead.model, ahead.version) == (model, version)
-        return ahead if same and not rotate else None
+@dataclass(frozen=True, slots=True)
+class RequestInputs:
+    """Inputs that were read for one request, from which each version's scoring is chosen.
+
+    `requested`: inputs of the symbols that the client asked for.
+    `read`: inputs of all symbols that were read, for versions that are scored on their whole universe; the
+    same object as `requested` where no more were read.
+    `separate`: by version, other inputs (of another feature set, universe or length), or the reason why there
+    are none.
+    """
+
+    requested: ScoringInputs
+    read: ScoringInputs
+    separate: Mapping[str, RequestInputs | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +56,9 @@ class VersionScores:
     `statuses`: one a symbol, `missing` where there is no score.
     `error`: reason of a failure; then all scores are NaN.
     `stale`: the scores are those of an earlier request.
+    `run_seconds`: duration of the model run; in a batch, that of the whole run.
+    `run_symbols`: number of symbols in that run, reported on the first request of a batch and 0 on the rest,
+    so that metrics do not count it twice.
     """
 
     version: str
@@ -85,3 +71,9 @@ class VersionScores:
     statuses: tuple[SymbolStatus, ...]
     error: str | None = None
     stale: bool = False
+    run_seconds: float = 0.0
+    run_symbols: int = 0
+
+
+Scoring = Callable[[], VersionScores]
+"""Scoring of one request by one version, chosen where the request is prepared."""

@@ -18,8 +18,8 @@ from alphaloop.forecasts import SymbolStatus
 from alphaloop.runtime.circuit_breaker import BreakerState, CircuitBreaker
 from alphaloop.settings.serving import ServingSettings
 from serving.inference.model_cache import LoadedModel
-from serving.inference.scoring import score, score_together, unscored
-from serving.inference.values import ScoringInputs, VersionScores
+from serving.inference.scoring import score_together, unscored
+from serving.inference.values import Scoring, ScoringInputs, VersionScores
 from serving.protocol.status import MAX_REASON_LENGTH, shorten
 
 # Maximum number of breakers, and of cached results; the oldest is removed.
@@ -74,14 +74,11 @@ class VersionBreakers:
         self._breakers: OrderedDict[tuple[str, str], VersionBreaker] = OrderedDict()
         self._lock = Lock()
 
-    def score(self, loaded: LoadedModel, inputs: ScoringInputs, rotate: int = 0) -> VersionScores:
-        """Score as `serving.inference.scoring.score` does, unless the version's breaker is open.
+    def score(self, loaded: LoadedModel, inputs: ScoringInputs, scoring: Scoring) -> VersionScores:
+        """Run the version's `scoring` of the requested `inputs`, unless its breaker is open.
 
-        With an open breaker the result has an error that repeats the last failure. Precomputed scores of a
-        batch are returned without looking at the breaker.
+        With an open breaker the result has an error that repeats the last failure.
         """
-        if inputs.precomputed_by(loaded.model, loaded.version, rotate) is not None:
-            return score(loaded, inputs)
         watched = self._watched(loaded.model, loaded.version)
         is_sent = _is_client_panel(inputs)
         # A run that does not count must not be the half-open breaker's trial: it would have no result.
@@ -93,9 +90,9 @@ class VersionBreakers:
             )
             return unscored(loaded.version, error, inputs)
         if is_sent:
-            return score(loaded, inputs, rotate)
+            return scoring()
         started = monotonic()
-        scored = score(loaded, inputs, rotate)
+        scored = scoring()
         if scored.error is not None:
             watched.failed(scored.error)
             return scored
@@ -105,21 +102,21 @@ class VersionBreakers:
             watched.breaker.succeeded()
         return scored
 
-    def score_together(self, loaded: LoadedModel, several: Sequence[ScoringInputs]) -> list[ScoringInputs]:
+    def score_together(self, loaded: LoadedModel, several: Sequence[ScoringInputs]) -> list[VersionScores]:
         """Score as `serving.inference.scoring.score_together` does.
 
-        Returns `several` unchanged if the version fails or its breaker is not closed. A failed batch is not
+        Returns an empty list if the version fails or its breaker is not closed. A failed batch is not
         counted: scoring each request alone shows which caused it. A slow batch is not counted if it held a
         client's own panel.
         """
         watched = self._watched(loaded.model, loaded.version)
         if watched.breaker.state is not BreakerState.CLOSED:
-            return list(several)
+            return []
         started = monotonic()
         try:
             return score_together(loaded, several)
         except ServingError:
-            return list(several)
+            return []
         finally:
             if not any(map(_is_client_panel, several)):
                 self._pace(watched, self._slow(started))
@@ -215,4 +212,7 @@ class StaleScoreCache:
         statuses = tuple(
             SymbolStatus.STALE if status is SymbolStatus.OK else status for status in good.scores.statuses
         )
-        return replace(good, scores=replace(good.scores, stale=True, statuses=statuses))
+        # The run behind these scores may have been a batch, which an earlier response reported.
+        symbols = len(good.scores.scores)
+        stale = replace(good.scores, stale=True, statuses=statuses, run_seconds=0.0, run_symbols=symbols)
+        return replace(good, scores=stale)

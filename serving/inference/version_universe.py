@@ -122,11 +122,8 @@ def symbols_to_read(asked: tuple[str, ...], universes: Sequence[VersionUniverse]
 
 
 def select_requested(read: ScoringInputs, asked: tuple[str, ...]) -> ScoringInputs:
-    """Reduce the inputs to the symbols `asked`.
-
-    All inputs that were read are kept in the field `full_universe`.
-    """
-    return read if read.symbols is asked else replace(_select(read, asked), full_universe=read)
+    """Reduce the inputs to the symbols `asked`; return `read` itself if no others were read."""
+    return read if read.symbols is asked else _select(read, asked)
 
 
 def _select(read: ScoringInputs, symbols: tuple[str, ...]) -> ScoringInputs:

@@ -34,10 +34,11 @@ SCHEMA = pa.schema(
         ("generation", pa.int64()),
         ("latency_ms", pa.float64()),
         ("error", pa.string()),
+        ("route_keys", pa.list_(pa.string())),
     ]
 )
-# Approximate memory of a row's Python objects, and of each symbol's score, status and name.
-ROW_BYTES, SYMBOL_BYTES = 2_048, 100
+# Approximate memory of a row's Python objects, of each symbol's score, status and name, and of a route key.
+ROW_BYTES, SYMBOL_BYTES, KEY_BYTES = 2_048, 100, 60
 DROPPED_KEY = b"alphaloop.dropped"
 
 
@@ -59,8 +60,9 @@ class PredictionRow:
         Version that scored, and the SHA-256 of its ONNX file.
     route : str
         Role of the version in this request (`alphaloop.forecasts.Route`).
-    route_key : str
-        Sleeve of capital of the request.
+    route_keys : tuple of str
+        Sleeves of capital of the request that share this row. The table's column `route_key` has the only
+        one, and null where there are several.
     symbols : tuple of str
         Requested symbols; empty if the client sent the inputs.
     scores : tuple of float
@@ -89,7 +91,7 @@ class PredictionRow:
     version: str
     digest: str
     route: str
-    route_key: str
+    route_keys: tuple[str, ...]
     symbols: tuple[str, ...]
     scores: tuple[float, ...]
     statuses: tuple[str, ...]
@@ -106,7 +108,8 @@ class PredictionRow:
         """Approximate size in memory, in bytes."""
         # A damaged row is dropped where it is written, not where it is counted.
         features = getattr(self.features, "nbytes", 0)
-        return int(ROW_BYTES + SYMBOL_BYTES * len(self.scores) + features)
+        keys = sum(KEY_BYTES + len(key) for key in self.route_keys)
+        return int(ROW_BYTES + SYMBOL_BYTES * len(self.scores) + features + keys)
 
 
 def partition_folder(folder: Path, model: str) -> Path:
@@ -119,15 +122,25 @@ def rows_to_table(rows: list[PredictionRow]) -> pa.Table:
     columns: dict[str, list[Any]] = {
         field.name: [getattr(row, field.name) for row in rows] for field in fields(PredictionRow)
     }
+    columns["route_key"] = [row.route_keys[0] if len(row.route_keys) == 1 else None for row in rows]
     columns["features"] = [np.ascontiguousarray(row.features, "<f4").tobytes() for row in rows]
     columns["features_shape"] = [row.features.shape for row in rows]
     return pa.table(columns, schema=SCHEMA)
 
 
+def complete_table(table: pa.Table) -> pa.Table:
+    """Return a table of `SCHEMA` from one that an earlier release wrote, with one route key a row."""
+    if "route_keys" in table.schema.names:
+        return table
+    keys = table["route_key"].combine_chunks()
+    lists = pa.ListArray.from_arrays(np.arange(len(keys) + 1, dtype=np.int32), keys)
+    return table.append_column(SCHEMA.field("route_keys"), lists)
+
+
 def row_from_dict(values: dict[str, Any]) -> PredictionRow:
     """Build a row from one element of `to_pylist` of a table of `SCHEMA`."""
-    shape = values.pop("features_shape")
+    shape, _ = values.pop("features_shape"), values.pop("route_key")
     values["features"] = np.frombuffer(values["features"], "<f4").reshape(shape)
-    for name in ("symbols", "scores", "statuses"):
+    for name in ("symbols", "scores", "statuses", "route_keys"):
         values[name] = tuple(values[name])
     return PredictionRow(**values)

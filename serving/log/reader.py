@@ -18,7 +18,13 @@ from pyarrow import compute
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import DamagedStoreError
-from serving.log.prediction_row import DROPPED_KEY, PredictionRow, partition_folder, row_from_dict
+from serving.log.prediction_row import (
+    DROPPED_KEY,
+    PredictionRow,
+    complete_table,
+    partition_folder,
+    row_from_dict,
+)
 
 SOURCES_KEY = b"alphaloop.sources"
 MERGED_PREFIX = "merged-"
@@ -169,7 +175,7 @@ def read_log_table(path: Path) -> pa.Table:
     """Read a file of the log; raise `DamagedStoreError`, or `FileNotFoundError` if it is gone."""
     try:
         # Not through the dataset API, which would add the folder's `model=` as a second column.
-        return pq.ParquetFile(path).read()
+        return complete_table(pq.ParquetFile(path).read())
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:

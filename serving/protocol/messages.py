@@ -25,11 +25,30 @@ from alphaloop.forecasts import SymbolStatus
 Panel = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float32]
 
-PANEL, SYMBOLS = "panel", "symbols"
+FLOAT, BYTES, INTEGER = "FP32", "BYTES", "INT64"
+PANEL, SYMBOLS, ROUTE_KEY = "panel", "symbols", "route_key"
+INPUTS = {PANEL: FLOAT, SYMBOLS: BYTES, ROUTE_KEY: BYTES}
 SCORES, STATUSES = "scores", "statuses"
-FLOAT, BYTES = "FP32", "BYTES"
-INPUTS = {PANEL: FLOAT, SYMBOLS: BYTES}
-OUTPUTS = {SCORES: FLOAT, STATUSES: BYTES}
+# Outputs of a request with one route key, unless it names others.
+DEFAULT_OUTPUTS = (SCORES, STATUSES)
+# Outputs with one element a route key: the index of its answer, and the reason where it has none.
+ANSWER, ERROR = "answer", "error"
+# Outputs with one element an answer, which a request with one route key gets as parameters.
+LINEAGE = (
+    "version",
+    "route",
+    "digest",
+    "prediction_id",
+    "feature_timestamp",
+    "input_hash",
+    "feature_set",
+    "snapshot",
+)
+OUTPUTS = {SCORES: FLOAT, STATUSES: BYTES, ROUTE_KEY: BYTES, ANSWER: INTEGER, ERROR: BYTES} | dict.fromkeys(
+    LINEAGE, BYTES
+)
+# Parameters that all answers to one request share.
+REQUEST_PARAMETERS = ("generation", "registry_away")
 SERVER_NAME = "alphaloop"
 # Full name of the protocol's gRPC service.
 SERVICE = "inference.GRPCInferenceService"
@@ -76,6 +95,8 @@ class InferenceRequest:
         Close of the bar, in UTC; required with `symbols`.
     route_key : str
         Sleeve of capital that the prediction is for.
+    route_keys : tuple of str, optional
+        Several sleeves, each of which is routed for itself; the response then has a table of answers.
     min_generation : int
         Oldest generation of the rollout document that the client accepts.
     outputs : tuple of str
@@ -96,14 +117,20 @@ class InferenceRequest:
     symbols: tuple[str, ...] | None = None
     as_of: datetime | None = None
     route_key: str = ""
+    route_keys: tuple[str, ...] | None = None
     min_generation: int = 0
-    outputs: tuple[str, ...] = (SCORES, STATUSES)
+    outputs: tuple[str, ...] = DEFAULT_OUTPUTS
     timeout: float | None = None
 
     @property
     def size(self) -> int:
         """Number of symbols."""
         return len(self.panel) if self.panel is not None else len(self.symbols or ())
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The route keys, whichever way the client sent them."""
+        return (self.route_key,) if self.route_keys is None else self.route_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,32 +150,110 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class InferenceResponse:
-    """Response of the server: scores, statuses and lineage.
+class VersionAnswer:
+    """Answer of one version to the route keys that led to it.
 
     Parameters
     ----------
-    model, version : str
-        Model and version that answered.
-    id : str
-        Id of the request.
     scores : ndarray of float32, shape [symbols]
         Scores, NaN for a masked symbol.
     statuses : tuple of SymbolStatus
         One status a symbol.
     parameters : dict
-        Lineage of the prediction, such as `prediction_id`, `digest`, `input_hash` and `generation`.
+        Lineage of the prediction: the texts named in `LINEAGE`, `generation`, and marks such as `stale`.
     timing : Timing
         Durations for metrics; not sent to the client.
     """
 
-    model: str
-    version: str
-    id: str
     scores: Scores
     statuses: tuple[SymbolStatus, ...]
     parameters: dict[str, str | int | bool]
     timing: Timing = field(default_factory=Timing)
+
+    @property
+    def version(self) -> str:
+        """Version that answered."""
+        return str(self.parameters["version"])
+
+    @property
+    def route(self) -> str:
+        """Role of the version (`alphaloop.forecasts.Route`)."""
+        return str(self.parameters["route"])
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceResponse:
+    """Response of the server: answers, and the answer of each route key.
+
+    Parameters
+    ----------
+    model : str
+        Model that answered.
+    id : str
+        Id of the request.
+    answers : tuple of VersionAnswer
+        At least one answer; the only one where the request has one route key as a parameter.
+    route_keys : tuple of str, optional
+        Route keys of the request, where they came as a tensor.
+    answer_of : tuple of int
+        For each of `route_keys`, the index of its answer; -1 where its version failed.
+    errors : tuple of str
+        For each of `route_keys`, the reason why it has no answer; empty where it has one.
+    """
+
+    model: str
+    id: str
+    answers: tuple[VersionAnswer, ...]
+    route_keys: tuple[str, ...] | None = None
+    answer_of: tuple[int, ...] = (0,)
+    errors: tuple[str, ...] = ("",)
+
+    @property
+    def version(self) -> str:
+        """Version that answered; empty where several did."""
+        versions = {answer.version for answer in self.answers}
+        return versions.pop() if len(versions) == 1 else ""
+
+    @property
+    def scores(self) -> Scores:
+        """Scores, float32 `[symbols]`; for route keys from a tensor `[answers, symbols]`."""
+        if self.route_keys is None:
+            return self.answers[0].scores
+        return np.stack([answer.scores for answer in self.answers])
+
+    @property
+    def statuses(self) -> tuple[SymbolStatus, ...]:
+        """One status a symbol, answer after answer."""
+        if len(self.answers) == 1:
+            return self.answers[0].statuses
+        return tuple(status for answer in self.answers for status in answer.statuses)
+
+    @property
+    def parameters(self) -> dict[str, str | int | bool]:
+        """Lineage of the only answer; for route keys from a tensor, the facts that all answers share."""
+        parameters = self.answers[0].parameters
+        if self.route_keys is None:
+            return parameters
+        return {name: parameters[name] for name in REQUEST_PARAMETERS if name in parameters}
+
+    def shape(self, output: str) -> tuple[int, ...]:
+        """Return the shape of the output of that name."""
+        if output in (ROUTE_KEY, ANSWER, ERROR):
+            return (len(self.answer_of),)
+        if output in LINEAGE:
+            return (len(self.answers),)
+        symbols = len(self.answers[0].scores)
+        return (symbols,) if self.route_keys is None else (len(self.answers), symbols)
+
+    def texts(self, output: str) -> tuple[str, ...]:
+        """Return the elements of the BYTES output of that name, row by row."""
+        if output == STATUSES:
+            return self.statuses
+        if output == ROUTE_KEY:
+            return self.route_keys or ("",)
+        if output == ERROR:
+            return self.errors
+        return tuple(str(answer.parameters.get(output, "")) for answer in self.answers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +274,7 @@ class ModelDescription:
     Examples
     --------
     >>> ModelDescription("momentum", ("1",), lookback=20, features=6).input_shapes()
-    {'panel': (-1, 20, 6), 'symbols': (-1,)}
+    {'panel': (-1, 20, 6), 'symbols': (-1,), 'route_key': (-1,)}
     """
 
     model: str
@@ -180,7 +285,7 @@ class ModelDescription:
 
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each input; -1 stands for any number."""
-        return {PANEL: (-1, self.lookback, self.features), SYMBOLS: (-1,)}
+        return {PANEL: (-1, self.lookback, self.features), SYMBOLS: (-1,), ROUTE_KEY: (-1,)}
 
 
 @cache

@@ -13,9 +13,11 @@ from serving.protocol.messages import InvalidRequestError
 # A larger body is read, scored and answered in a thread, and so is a request for more symbols.
 LARGE_BYTES = 2**16
 LARGE_SYMBOLS = 512
-# Limits of texts that the prediction log keeps: a symbol's name, in bytes, and the route key.
+# Limits of texts that the prediction log keeps: a symbol's name, in bytes, and a route key.
 MAX_NAME_BYTES = 256
 MAX_ROUTE_KEY_CHARACTERS = 1_024
+# Limit of the route keys in one request; a book has at most as many sleeves.
+MAX_ROUTE_KEYS = 1_000
 # Limits of a panel: 16 MiB of float32, and a row of scores and statuses for each symbol.
 MAX_ELEMENTS = 2**22
 MAX_PANEL_SYMBOLS = 2**18
@@ -49,6 +51,14 @@ def require_symbol_count(count: int, most: int = MAX_REQUEST_SYMBOLS) -> None:
         raise InvalidRequestError(
             f"input 'symbols' has {count} elements; a request for this model has at most {most}: "
             "send several, or ask for symbols that it was trained on"
+        )
+
+
+def require_route_key_count(count: int) -> None:
+    """Raise `InvalidRequestError` for a request with more than `MAX_ROUTE_KEYS` route keys."""
+    if count > MAX_ROUTE_KEYS:
+        raise InvalidRequestError(
+            f"input 'route_key' has {count} elements; a request has at most {MAX_ROUTE_KEYS}: send several"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,9 +13,11 @@ import numpy as np
 from alphaloop.clock import as_utc
 from serving.protocol.errors import NotOfferedError
 from serving.protocol.messages import (
+    DEFAULT_OUTPUTS,
     INPUTS,
     OUTPUTS,
     PANEL,
+    ROUTE_KEY,
     SERVER_NAME,
     SYMBOLS,
     InferenceRequest,
@@ -27,6 +29,7 @@ from serving.protocol.request_limits import (
     MAX_NAME_BYTES,
     MAX_ROUTE_KEY_CHARACTERS,
     require_panel_size,
+    require_route_key_count,
     require_symbol_count,
 )
 
@@ -71,16 +74,16 @@ def read_request(
     """
     if not UNSUPPORTED_REQUEST_PARAMETERS.keys().isdisjoint(parameters):
         _require_followed(parameters)
-    if len(tensors) != 1:
-        raise InvalidRequestError(f"give one input, '{PANEL}' or '{SYMBOLS}', not {len(tensors)}")
-    (tensor,) = tensors
+    tensor, keys = _inputs(tensors)
     by_symbols = tensor.name == SYMBOLS
     as_of = _moment(parameters.get("as_of"))
-    symbols = decode_bytes(tensor.shape, tensor.raw) if by_symbols else None
+    symbols = decode_symbols(tensor.shape, tensor.raw) if by_symbols else None
     if by_symbols and as_of is None:
         raise InvalidRequestError(
             "a request by symbols needs the parameter 'as_of', an ISO 8601 time with zone"
         )
+    if keys is not None and ROUTE_KEY in parameters:
+        raise InvalidRequestError("'route_key' comes as an input and as a parameter; send one of them")
     return InferenceRequest(
         model=model,
         version=version,
@@ -88,11 +91,23 @@ def read_request(
         panel=None if by_symbols else decode_panel(tensor.shape, tensor.raw),
         symbols=symbols,
         as_of=as_of,
-        route_key=_route_key(parameters.get("route_key", "")),
+        route_key=_route_key("parameter 'route_key'", parameters.get(ROUTE_KEY, "")),
+        route_keys=None if keys is None else decode_route_keys(keys.shape, keys.raw),
         min_generation=_whole("min_generation", parameters.get("min_generation", 0)),
-        outputs=_outputs(outputs),
+        outputs=_outputs(outputs, DEFAULT_OUTPUTS if keys is None else tuple(OUTPUTS)),
         timeout=_whole("timeout", parameters.get("timeout", 0)) / 1e6 or None,
     )
+
+
+def _inputs(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Return the panel or the symbols of a request, and its route keys if it has that input."""
+    data = [tensor for tensor in tensors if tensor.name != ROUTE_KEY]
+    keys = [tensor for tensor in tensors if tensor.name == ROUTE_KEY]
+    if len(data) != 1:
+        raise InvalidRequestError(f"give one input, '{PANEL}' or '{SYMBOLS}', not {len(data)}")
+    if len(keys) > 1:
+        raise InvalidRequestError(f"input '{ROUTE_KEY}' is given {len(keys)} times; give it once")
+    return data[0], keys[0] if keys else None
 
 
 def _require_followed(parameters: Mapping[str, Parameter]) -> None:
@@ -130,37 +145,73 @@ def join_bytes(elements: Iterable[bytes]) -> bytes:
     return b"".join(_LENGTH.pack(len(element)) + element for element in elements)
 
 
-def decode_bytes(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
-    """Decode the texts of a BYTES tensor.
-
-    Raises `InvalidRequestError` if shape and content disagree, or a symbol occurs twice.
-    """
-    if len(shape) != 1 or shape[0] < 1:
-        raise InvalidRequestError(f"input 'symbols' has shape {list(shape)}; it is [n] with n of at least 1")
-    require_symbol_count(shape[0])
-    texts: list[str] = []
+def split_bytes(raw: bytes) -> Iterator[bytes]:
+    """Yield the encoded elements of a BYTES tensor; raise `ValueError` where they do not fill `raw`."""
     position = 0
+    while position < len(raw):
+        if position + _LENGTH.size > len(raw):
+            raise ValueError("it ends inside the length of an element")
+        (length,) = _LENGTH.unpack_from(raw, position)
+        position += _LENGTH.size + length
+        if position > len(raw):
+            raise ValueError("it ends inside an element")
+        yield raw[position - length : position]
+
+
+def decode_symbols(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
+    """Decode the input `symbols`.
+
+    Raises `InvalidRequestError` if shape and content disagree, there are too many, or a symbol occurs twice.
+    """
+    _require_vector(SYMBOLS, shape)
+    require_symbol_count(shape[0])
+    symbols = _decode_texts(SYMBOLS, shape[0], raw, MAX_NAME_BYTES)
+    if len(set(symbols)) != len(symbols):
+        raise InvalidRequestError(f"symbol '{_first_repeated(symbols)}' is asked for twice")
+    return symbols
+
+
+def decode_route_keys(shape: Sequence[int], raw: bytes) -> tuple[str, ...]:
+    """Decode the input `route_key`. Raises as `decode_symbols` does."""
+    _require_vector(ROUTE_KEY, shape)
+    require_route_key_count(shape[0])
+    # A character of UTF-8 has at most four bytes.
+    texts = _decode_texts(ROUTE_KEY, shape[0], raw, 4 * MAX_ROUTE_KEY_CHARACTERS)
+    keys = tuple(_route_key("input 'route_key'", text) for text in texts)
+    if len(set(keys)) != len(keys):
+        raise InvalidRequestError(f"route key {abbreviate(_first_repeated(keys))} is given twice")
+    return keys
+
+
+def _require_vector(name: str, shape: Sequence[int]) -> None:
+    if len(shape) != 1 or shape[0] < 1:
+        raise InvalidRequestError(f"input '{name}' has shape {list(shape)}; it is [n] with n of at least 1")
+
+
+def _decode_texts(name: str, count: int, raw: bytes, max_bytes: int) -> tuple[str, ...]:
+    """Decode the texts of a BYTES tensor of `count` elements of at most `max_bytes`."""
+    texts: list[str] = []
     try:
-        while position < len(raw) and len(texts) <= shape[0]:
-            (length,) = _LENGTH.unpack_from(raw, position)
-            position += 4 + length
-            if position > len(raw):
-                raise InvalidRequestError("input 'symbols' ends inside an element")
-            if length > MAX_NAME_BYTES:
+        for element in split_bytes(raw):
+            if len(element) > max_bytes:
                 raise InvalidRequestError(
-                    f"input 'symbols' has a name of {length} bytes; one has at most {MAX_NAME_BYTES}"
+                    f"input '{name}' has a name of {len(element)} bytes; one has at most {max_bytes}"
                 )
-            texts.append(raw[position - length : position].decode())
-    except (struct.error, UnicodeDecodeError) as error:
-        raise InvalidRequestError(f"input 'symbols' cannot be read: {error}") from error
-    if len(texts) != shape[0]:
-        count = f"{len(texts)}" if position == len(raw) else f"more than {shape[0]}"
-        raise InvalidRequestError(f"input 'symbols' has {count} elements, its shape says {shape[0]}")
-    if len(set(texts)) != len(texts):
-        seen: set[str] = set()
-        twice = next(text for text in texts if text in seen or seen.add(text))  # type: ignore[func-returns-value]
-        raise InvalidRequestError(f"symbol '{twice}' is asked for twice")
+            if len(texts) == count:
+                raise InvalidRequestError(
+                    f"input '{name}' has more than {count} elements, its shape says {count}"
+                )
+            texts.append(element.decode())
+    except ValueError as error:
+        raise InvalidRequestError(f"input '{name}' cannot be read: {error}") from error
+    if len(texts) != count:
+        raise InvalidRequestError(f"input '{name}' has {len(texts)} elements, its shape says {count}")
     return tuple(texts)
+
+
+def _first_repeated(texts: Sequence[str]) -> str:
+    seen: set[str] = set()
+    return next(text for text in texts if text in seen or seen.add(text))  # type: ignore[func-returns-value]
 
 
 def decode_panel(shape: Sequence[int], raw: bytes) -> Panel:
@@ -208,10 +259,10 @@ def is_complete(panel: Panel) -> bool:
     return False
 
 
-def _outputs(requested: Iterable[str]) -> tuple[str, ...]:
+def _outputs(requested: Iterable[str], default: tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(requested)
     if not names:
-        return tuple(OUTPUTS)
+        return default
     for name in names:
         if name not in OUTPUTS:
             raise InvalidRequestError(f"there is no output '{name}'; there are {', '.join(OUTPUTS)}")
@@ -231,11 +282,11 @@ def _moment(value: Parameter) -> datetime | None:
         ) from error
 
 
-def _route_key(value: Parameter) -> str:
-    key = _text("parameter 'route_key'", value)
+def _route_key(where: str, value: Parameter) -> str:
+    key = _text(where, value)
     if len(key) > MAX_ROUTE_KEY_CHARACTERS:
         raise InvalidRequestError(
-            f"parameter 'route_key' has {len(key)} characters; it has at most {MAX_ROUTE_KEY_CHARACTERS}"
+            f"{where} has {len(key)} characters; it has at most {MAX_ROUTE_KEY_CHARACTERS}"
         )
     return key
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 
 from alphaloop.clock import monotonic
+from serving.inference.routed_request import RoutedRequest
 from serving.protocol.errors import OverloadedError
-from serving.server.queued_request import QueuedRequest
 
 # Shorter than a client needs to read an answer and send again: a request that comes sooner is from another
 # client, so the server is busy.
@@ -39,7 +39,7 @@ class Admission:
         self._arrivals, self._seen = 0, 0
         self._left_at, self._service = 0.0, 1e-3
         # In order of arrival.
-        self.queue: dict[QueuedRequest, asyncio.Future[None]] = {}
+        self.queue: dict[RoutedRequest, asyncio.Future[None]] = {}
         # Time of each call whose request is still arriving, in order.
         self._coming: dict[object, float] = {}
         self._pumping = False
@@ -87,11 +87,11 @@ class Admission:
             wait,
         )
 
-    def queued(self) -> list[QueuedRequest]:
+    def queued(self) -> list[RoutedRequest]:
         """Return the requests in the queue, the first in line first."""
         return [request for request, ticket in self.queue.items() if not ticket.done()]
 
-    def admit_now(self, request: QueuedRequest) -> None:
+    def admit_now(self, request: RoutedRequest) -> None:
         """Let a queued request compute now, without polling for arrivals.
 
         For a request that a batch has scored: most of its work is done.
@@ -100,7 +100,7 @@ class Admission:
         if ticket is not None and not ticket.done():
             ticket.set_result(None)
 
-    async def wait_turn(self, request: QueuedRequest) -> None:
+    async def wait_turn(self, request: RoutedRequest) -> None:
         """Wait until it is this request's turn to compute.
 
         Returns at once on an idle loop.

@@ -14,7 +14,6 @@ from alphaloop.errors import AlphaloopError
 from serving.inference.core import InferenceCore
 from serving.inference.model_cache import LoadedModel
 from serving.inference.routed_request import RoutedRequest
-from serving.server.queued_request import QueuedRequest
 
 
 class MicroBatcher:
@@ -23,59 +22,47 @@ class MicroBatcher:
     def __init__(self, core: InferenceCore, symbols: int) -> None:
         self._core, self._symbols = core, symbols
 
-    def gather(
-        self, first: RoutedRequest, waiting: Iterable[QueuedRequest]
-    ) -> tuple[RoutedRequest, list[QueuedRequest]]:
-        """Score `first` together with those of `waiting` that fit.
+    def gather(self, first: RoutedRequest, waiting: Iterable[RoutedRequest]) -> list[RoutedRequest]:
+        """Score the prepared request `first` together with those of `waiting` that fit.
 
-        Returns `first` and the batched requests, which then have their scores. If nothing can be
-        batched, `first` is returned unchanged with an empty list. A request that cannot be prepared is left
-        to its own turn, which reports the error.
+        Returns the requests that were scored beside `first`, empty if nothing can be batched. A request that
+        cannot be prepared is left to its own turn, which reports the error.
         """
-        version = first.answering_version
+        version = first.batch_version
         space = self._symbols - first.request.size
-        if version is None or version.card.cross_sectional or space <= 0:
-            return first, []
-        if not first.inputs.complete_for(version.version):
-            return first, []
+        if version is None or space <= 0:
+            return []
         mates = []
-        for queued in waiting:
-            if queued.request.size <= space and self._prepared(queued, first, version):
-                mates.append(queued)
-                space -= queued.request.size
+        for other in waiting:
+            if other.request.size <= space and self._prepared(other, first, version):
+                mates.append(other)
+                space -= other.request.size
                 if space <= 0:
                     break
         if not mates:
-            return first, []
-        routed_requests = [first, *(queued.routed for queued in mates if queued.routed is not None)]
-        first, *others = self._core.score_together(routed_requests)
-        if first.inputs.precomputed is None:
+            return []
+        if not self._core.score_together([first, *mates]):
             # Otherwise each of their turns would try the same batch again, and fail.
-            for queued in mates:
-                queued.unbatched = True
-            return first, []
-        for queued, routed in zip(mates, others, strict=True):
-            queued.routed = routed
-        return first, mates
+            for other in mates:
+                other.unbatched = True
+            return []
+        return mates
 
-    def _prepared(self, queued: QueuedRequest, first: RoutedRequest, version: LoadedModel) -> bool:
+    def _prepared(self, other: RoutedRequest, first: RoutedRequest, version: LoadedModel) -> bool:
         """Return whether a request has its inputs, and `version` is to score them."""
-        request = queued.request
+        request = other.request
         same = request.model == first.request.model and request.version == first.request.version
         if (
-            queued.unbatched
+            other.unbatched
             or not same
-            or queued.seconds_overdue(monotonic()) >= 0
+            or other.seconds_overdue(monotonic()) >= 0
             or not self._core.can_answer_now(request)
         ):
             return False
-        if queued.routed is None:
-            try:
-                queued.routed = self._core.prepare(request, queued.context.arrived_at)
-            except AlphaloopError:
-                # Otherwise each turn before its own would try again, and fail.
-                queued.unbatched = True
-                return False
-        return queued.routed.answering_version is version and queued.routed.inputs.complete_for(
-            version.version
-        )
+        try:
+            self._core.prepare(other)
+        except AlphaloopError:
+            # Otherwise each turn before its own would try again, and fail.
+            other.unbatched = True
+            return False
+        return other.batch_version is version

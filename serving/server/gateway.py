@@ -11,19 +11,18 @@ from functools import partial
 from typing import Any
 
 from alphaloop.clock import monotonic
-from alphaloop.errors import AlphaloopError
+from alphaloop.errors import AlphaloopError, ServingError
 from alphaloop.settings.settings import Settings
 from alphaloop.telemetry import tracing
 from serving.inference.core import InferenceCore
 from serving.inference.routed_request import RoutedRequest
-from serving.protocol.messages import InferenceRequest, InferenceResponse
+from serving.protocol.messages import InferenceResponse
 from serving.protocol.request_limits import LARGE_SYMBOLS
 from serving.protocol.status import status_of
 from serving.security.access import AccessTokens, Scope
 from serving.server.admission import Admission
 from serving.server.batching import MicroBatcher
 from serving.server.large_requests import MAX_CALLS, ConcurrencyLimit, LargeRequestThread
-from serving.server.queued_request import QueuedRequest, RequestContext
 from serving.server.request_statistics import OTHER, RequestStatistics
 from serving.server.token_bucket import RateLimiter
 
@@ -58,64 +57,66 @@ class Gateway:
         if self.limit is not None:
             self.limit.spend(client)
 
-    async def infer(self, request: InferenceRequest, context: RequestContext) -> InferenceResponse:
+    async def infer(self, routed: RoutedRequest) -> InferenceResponse:
         """Answer one request, and count the answer.
 
         Raises as `InferenceCore.infer` does, and `DeadlineError`. The edge counts errors (`count_failure`),
         because it also knows of requests that never came this far.
         """
-        if self.core.count_symbols(request) > LARGE_SYMBOLS:
+        if self.core.count_symbols(routed.request) > LARGE_SYMBOLS:
             work = self._large_forecasts
-            response = await work.run(partial(self.infer_now, request, context, work))
-            self.count_answer(response, context)
+            response = await work.run(partial(self.infer_now, routed, work))
+            self.count_answer(response, routed.arrived_at)
             return response
-        queued = QueuedRequest(request, context)
-        await self.admission.wait_turn(queued)
-        queued.require_time(monotonic())
-        if not self.core.can_answer_now(request):
-            queued.request = await asyncio.to_thread(self.core.load_for, request)
-            queued.require_time(monotonic())
+        await self.admission.wait_turn(routed)
+        routed.require_time(monotonic())
+        if not self.core.can_answer_now(routed.request):
+            routed.request = await asyncio.to_thread(self.core.load_for, routed.request)
+            routed.require_time(monotonic())
         # Callbacks scheduled now run after the answer has been handed to the wire.
         defer = asyncio.get_running_loop().call_soon
         if tracing.tracing_enabled():
             # Not batched, so that its spans are its own.
-            with _span(request, context):
-                response = self.core.infer(queued.request, context.arrived_at, defer)
+            with _span(routed):
+                response = self.core.answer(self.core.prepare(routed), defer)
         else:
-            response = self.core.answer(self._prepared(queued), defer)
-        defer(self.statistics.succeeded, response, context.arrived_at, monotonic() - context.arrived_at)
+            response = self.core.answer(self._prepared(routed), defer)
+        defer(self.count_answer, response, routed.arrived_at, monotonic())
         return response
 
-    def infer_now(
-        self, request: InferenceRequest, context: RequestContext, work: LargeRequestThread
-    ) -> InferenceResponse:
+    def infer_now(self, routed: RoutedRequest, work: LargeRequestThread) -> InferenceResponse:
         """Answer a large request in the thread of `work`; raises as `infer` does.
 
         The event loop counts the answer (`count_answer`).
         """
-        queued = QueuedRequest(request, context)
-        queued.require_time(monotonic())
-        if not self.core.can_answer_now(request):
-            queued.request = self.core.load_for(request)
-            queued.require_time(monotonic())
-        with _span(request, context):
-            return self.core.infer(queued.request, context.arrived_at, work.defer)
+        routed.require_time(monotonic())
+        if not self.core.can_answer_now(routed.request):
+            routed.request = self.core.load_for(routed.request)
+            routed.require_time(monotonic())
+        with _span(routed):
+            return self.core.answer(self.core.prepare(routed), work.defer)
 
-    def count_answer(self, response: InferenceResponse, context: RequestContext) -> None:
-        """Count an answer of `infer_now`."""
-        self.statistics.succeeded(response, context.arrived_at, monotonic() - context.arrived_at)
+    def count_answer(
+        self, response: InferenceResponse, arrived: float, answered: float | None = None
+    ) -> None:
+        """Count the answers to a request that came at `arrived`, and its failure for some route keys.
 
-    def _prepared(self, queued: QueuedRequest) -> RoutedRequest:
+        `answered` is the time of the answer, now by default; both are on `alphaloop.clock.monotonic`.
+        """
+        self.statistics.succeeded(response, arrived, (answered or monotonic()) - arrived)
+        failure = next(filter(None, response.errors), None)
+        if failure is not None:
+            self.count_failure(ServingError(failure), arrived, response.model)
+
+    def _prepared(self, routed: RoutedRequest) -> RoutedRequest:
         """Prepare a request and, if possible, score it in a batch.
 
         The batch is made of other requests in the queue.
         """
-        routed = queued.routed or self.core.prepare(queued.request, queued.context.arrived_at)
-        if queued.unbatched or not self.admission.queue or routed.inputs.precomputed is not None:
-            return routed
-        routed, others = self.batching.gather(routed, self.admission.queued())
-        for batched in others:
-            self.admission.admit_now(batched)
+        self.core.prepare(routed)
+        if not routed.unbatched and self.admission.queue and not routed.scored:
+            for batched in self.batching.gather(routed, self.admission.queued()):
+                self.admission.admit_now(batched)
         return routed
 
     def count_failure(
@@ -131,14 +132,13 @@ class Gateway:
         )
 
 
-def _span(request: InferenceRequest, context: RequestContext) -> AbstractContextManager[Any]:
-    return tracing.span("ModelInfer", context.traceparent, _attributes(request), server=True)
-
-
-def _attributes(request: InferenceRequest) -> dict[str, str | int | float | bool]:
-    return {
+def _span(routed: RoutedRequest) -> AbstractContextManager[Any]:
+    request = routed.request
+    attributes: dict[str, str | int | float | bool] = {
         "alphaloop.model": request.model,
         "alphaloop.version": request.version,
-        "alphaloop.route_key": request.route_key,
+        "alphaloop.route_key": request.keys[0],
+        "alphaloop.route_keys": len(request.keys),
         "alphaloop.symbols": request.size,
     }
+    return tracing.span("ModelInfer", routed.traceparent, attributes, server=True)

@@ -100,19 +100,24 @@ class RequestStatistics:
         self._clock = SystemClock()
 
     def succeeded(self, response: InferenceResponse, arrived: float, total: float) -> None:
-        """Count an answer that took `total` seconds; `arrived` is on `alphaloop.clock.monotonic`."""
-        key = (response.model, response.version, str(response.parameters["route"]))
-        series = self._series.get(key)
-        if series is None:
-            series = self._open(key)
-        timing = response.timing
-        series.queue.observe(timing.started - arrived)
-        series.features.observe(timing.features)
-        series.inference.observe(timing.inference)
-        series.total.observe(total)
-        if timing.scored_symbols:
-            series.sizes.observe(timing.scored_symbols)
-        series.last_ms = int(self._clock.now().timestamp() * 1e3)
+        """Count the answers of a response that took `total` seconds.
+
+        `arrived` is on `alphaloop.clock.monotonic`.
+        """
+        now_ms = int(self._clock.now().timestamp() * 1e3)
+        for answer in response.answers:
+            key = (response.model, answer.version, answer.route)
+            series = self._series.get(key)
+            if series is None:
+                series = self._open(key)
+            timing = answer.timing
+            series.queue.observe(timing.started - arrived)
+            series.features.observe(timing.features)
+            series.inference.observe(timing.inference)
+            series.total.observe(total)
+            if timing.scored_symbols:
+                series.sizes.observe(timing.scored_symbols)
+            series.last_ms = now_ms
 
     def failed(self, model: str, version: str, reason: str, seconds: float) -> None:
         """Count a refusal or failure; `model` and `version` must exist, or be `OTHER`."""

@@ -165,7 +165,7 @@ def _row(day: int, symbols: tuple[str, ...], features: np.ndarray) -> Prediction
     as_of = START + timedelta(days=day)
     return PredictionRow(
         prediction_id=f"{day}-{len(symbols)}", logged_at=as_of, as_of=as_of, feature_timestamp=as_of,
-        model="equities", version="1", digest="", route=Route.CHAMPION, route_key="sleeve-00",
+        model="equities", version="1", digest="", route=Route.CHAMPION, route_keys=("sleeve-00",),
         symbols=symbols, scores=(0.0,) * len(symbols), statuses=("ok",) * len(symbols),
         features=features, input_hash="",
         feature_set="", snapshot="", generation=1, latency_ms=1.0, error=None,

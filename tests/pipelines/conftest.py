@@ -49,7 +49,7 @@ def _log_predictions(settings: Settings, frame: FeatureFrame, bars: int) -> None
                 version="1",
                 digest="",
                 route="champion",
-                route_key="sleeve-00",
+                route_keys=("sleeve-00",),
                 symbols=frame.symbols,
                 scores=tuple(frame.values[index, :, 5].tolist()),
                 statuses=("ok",) * len(frame.symbols),

@@ -54,7 +54,7 @@ class Universe:
             version=version,
             digest="",
             route=route,
-            route_key="sleeve-00",
+            route_keys=("sleeve-00",),
             symbols=self.bars.symbols,
             scores=tuple(scores.tolist()),
             statuses=("ok",) * len(self.bars.symbols),

@@ -17,11 +17,11 @@ from alphaloop.forecasts import Route
 from alphaloop.rollout_document import RolloutState, sleeve_names
 from alphaloop.runtime.circuit_breaker import BreakerState
 from serving.inference.model_cache import LoadedModel
+from serving.inference.routed_request import RoutedRequest
 from serving.protocol.errors import DeadlineError
 from serving.protocol.messages import InferenceRequest, InferenceResponse, InvalidRequestError
 from serving.server import gateway as gateway_module
 from serving.server.gateway import Gateway
-from serving.server.queued_request import RequestContext
 
 Answer = InferenceResponse | AlphaloopError
 
@@ -47,9 +47,8 @@ def ask(
     """What each of `requests` is answered, when all come at once behind one that is being answered."""
 
     async def one(request: InferenceRequest) -> Answer:
-        arrival = RequestContext(monotonic(), remaining)
         try:
-            return await gateway.infer(request, arrival)
+            return await gateway.infer(RoutedRequest(request, remaining_seconds=remaining))
         except AlphaloopError as error:
             return error
         finally:
@@ -238,7 +237,7 @@ def test_each_of_a_batch_is_said_to_take_the_whole_run(
 
     monkeypatch.setattr(LoadedModel, "_run", run)
     answers = ask(Gateway(served.core, served.core.settings), panels(shelf.name, 1, 1, 1))
-    assert all(answer.timing.inference >= slow for answer in answered(answers))
+    assert all(answer.answers[0].timing.inference >= slow for answer in answered(answers))
     assert all(row.latency_ms >= slow * 1e3 for row in served.rows(3))
 
 
@@ -280,9 +279,9 @@ def test_what_cannot_be_prepared_is_tried_once_before_its_turn(
     prepared: list[InferenceRequest] = []
     original = served.core.prepare
 
-    def prepare(request: InferenceRequest, *arguments: Any) -> Any:
-        prepared.append(request)
-        return original(request, *arguments)
+    def prepare(routed: RoutedRequest) -> Any:
+        prepared.append(routed.request)
+        return original(routed)
 
     monkeypatch.setattr(served.core, "prepare", prepare)
     answers = ask(Gateway(served.core, served.core.settings), [*panels(shelf.name, *[7] * 6), late])
@@ -319,7 +318,7 @@ def test_scores_that_are_given_again_are_not_counted_as_of_their_batch(
     parts = [world.symbols[:5], world.symbols[5:10]]
     requests = [InferenceRequest(shelf.name, symbols=part, as_of=world.bar) for part in parts]
     gateway = Gateway(served.core, served.core.settings)
-    assert [one.timing.scored_symbols for one in answered(ask(gateway, requests))] == [10, 0]
+    assert [one.answers[0].timing.scored_symbols for one in answered(ask(gateway, requests))] == [10, 0]
 
     def fail(self: LoadedModel, panel: Any) -> Any:
         raise ServingError("it fails")
@@ -327,4 +326,4 @@ def test_scores_that_are_given_again_are_not_counted_as_of_their_batch(
     monkeypatch.setattr(LoadedModel, "_run", fail)
     for request in requests:
         (again,) = answered(ask(gateway, [request]))
-        assert (again.parameters["stale"], again.timing.scored_symbols) == (True, 5)
+        assert (again.parameters["stale"], again.answers[0].timing.scored_symbols) == (True, 5)

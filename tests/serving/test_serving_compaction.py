@@ -31,7 +31,7 @@ def row(number: int, day: int = 0) -> PredictionRow:
     moment = DAY + timedelta(days=day, seconds=number)
     return PredictionRow(
         prediction_id=f"p-{day}-{number}", logged_at=moment, as_of=moment, feature_timestamp=moment,
-        model=MODEL, version="1", digest="d", route="champion", route_key="", symbols=("A", "B"),
+        model=MODEL, version="1", digest="d", route="champion", route_keys=("",), symbols=("A", "B"),
         scores=(0.5, -0.25), statuses=("ok", "ok"), features=np.ones((2, 3), np.float32), input_hash="h",
         feature_set="f", snapshot="s", generation=1, latency_ms=0.5, error=None,
     )  # fmt: skip

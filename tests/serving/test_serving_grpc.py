@@ -81,7 +81,7 @@ def typed(model: str, panel: np.ndarray[Any, Any]) -> Any:
 def test_config_and_extensions(served: GrpcServed, client: Any) -> None:
     """Model configuration has Triton's fields, server metadata the extensions."""
     config = client.get_model_config(served.model).config
-    assert [one.name for one in config.input] == ["panel", "symbols"]
+    assert [one.name for one in config.input] == ["panel", "symbols", "route_key"]
     assert list(config.input[0].dims) == [-1, 2, 3]
     assert config.parameters["family"].string_value == "linear"
     assert list(config.version_policy.specific.versions) == [1, 2]

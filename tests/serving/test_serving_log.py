@@ -6,6 +6,7 @@ import os
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.dataset
@@ -23,6 +24,7 @@ from serving.log.prediction_log import (
     PredictionRow,
     partition_folder,
 )
+from serving.log.prediction_row import DROPPED_KEY, rows_to_table
 
 BAR = datetime(2019, 1, 3, 21, 0, tzinfo=UTC)
 
@@ -32,7 +34,7 @@ def row(number: int = 0, as_of: datetime | None = BAR, model: str = "equities") 
     return PredictionRow(
         prediction_id=f"p-{number}", logged_at=BAR + timedelta(seconds=number), as_of=as_of,
         feature_timestamp=as_of, model=model, version="1", digest="d", route="champion",
-        route_key=f"sleeve-{number:02d}", symbols=("A", "B"), scores=(0.5, -0.25), statuses=("ok", "ok"),
+        route_keys=(f"sleeve-{number:02d}",), symbols=("A", "B"), scores=(0.5, -0.25), statuses=("ok", "ok"),
         features=np.array([[1, 2, 3], [4, 5, number]], np.float32), input_hash="h", feature_set="f",
         snapshot="s", generation=3, latency_ms=0.5, error=None,
     )  # fmt: skip
@@ -65,8 +67,8 @@ def test_every_row_arrives_once_and_in_order(tmp_path: Path) -> None:
     log.close()
     seen += reader.new()
     assert reader.new() == []
-    assert [(one.as_of, one.route_key) for one in seen] == [
-        (BAR + timedelta(days=day), f"sleeve-{number:02d}") for day in range(5) for number in range(20)
+    assert [(one.as_of, one.route_keys) for one in seen] == [
+        (BAR + timedelta(days=day), (f"sleeve-{number:02d}",)) for day in range(5) for number in range(20)
     ]
     assert reader.dropped == log.dropped == 0
 
@@ -165,7 +167,7 @@ def test_rows_that_cannot_be_written_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "unwritable",
     [
-        replace(row(0, BAR + timedelta(days=1)), route_key="\ud800"),
+        replace(row(0, BAR + timedelta(days=1)), route_keys=("\ud800",)),
         replace(row(0, BAR + timedelta(days=1)), features=None),
         replace(row(0, BAR + timedelta(days=1)), model="\ud800"),
     ],
@@ -283,3 +285,44 @@ def test_what_exceeds_the_disk_goes_oldest_first(tmp_path: Path) -> None:
     tiny.measure()
     assert tiny.shrink() == len(left) - 1
     assert [file.stat().st_mtime - 1e9 for file in tmp_path.rglob("*.parquet")] == [9.0]
+
+
+def write_as_before(folder: Path, rows: list[PredictionRow]) -> None:
+    """Write a file as a release before this one did: one route key a row, in the column `route_key`."""
+    table = rows_to_table(rows).drop_columns("route_keys")
+    target = partition_folder(folder, rows[0].model)
+    target.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({DROPPED_KEY: b"0"}), target / "before-00000000.parquet")
+
+
+def test_a_log_of_before_is_read_and_goes_on(tmp_path: Path) -> None:
+    """Rows with one route key of an earlier release come beside rows with several, also once merged."""
+    write_as_before(tmp_path, [row(0), row(1)])
+    log = PredictionLog(tmp_path)
+    log.start()
+    log.put(replace(row(2), route_keys=("sleeve-02", "sleeve-03")))
+    log.close()
+    expected = [("sleeve-00",), ("sleeve-01",), ("sleeve-02", "sleeve-03")]
+    assert [one.route_keys for one in PredictionLogReader(tmp_path, "equities").new()] == expected
+    day_after = datetime.now(UTC) + timedelta(days=1)
+    LogCompactor(tmp_path, clock=SimpleNamespace(now=lambda: day_after)).compact_all()
+    (merged,) = partition_folder(tmp_path, "equities").glob("*.parquet")
+    assert merged.name.startswith("merged-")
+    assert [one.route_keys for one in PredictionLogReader(tmp_path, "equities").new()] == expected
+
+
+def test_the_column_of_one_route_key_goes_on(tmp_path: Path) -> None:
+    """A query of before finds a row's only route key where it was; of several it finds none."""
+    log = PredictionLog(tmp_path)
+    log.start()
+    log.put(row(0))
+    log.put(replace(row(1), route_keys=("sleeve-01", "sleeve-02")))
+    log.close()
+    table = pyarrow.dataset.dataset(tmp_path, format="parquet").to_table()
+    assert table["route_key"].to_pylist() == ["sleeve-00", None]
+
+
+def test_route_keys_count_as_memory() -> None:
+    """A row with many long keys takes its room in the bound on waiting rows."""
+    keys = tuple(f"{number:04d}" + "x" * 1_000 for number in range(1_000))
+    assert replace(row(), route_keys=keys).size_bytes > row().size_bytes + 1_000_000

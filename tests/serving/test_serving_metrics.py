@@ -18,7 +18,7 @@ from alphaloop.errors import DamagedStoreError
 from alphaloop.rollout_document import RolloutState
 from alphaloop.runtime.processes import free_port
 from serving.hosts.process import ProcessHost
-from serving.protocol.messages import InferenceResponse, Timing
+from serving.protocol.messages import InferenceResponse, Timing, VersionAnswer
 from serving.server.gateway import Gateway
 from serving.server.histogram import Histogram
 from serving.server.metrics import metrics_text
@@ -134,8 +134,8 @@ def test_many_versions_are_counted_together() -> None:
     statistics = RequestStatistics()
     for version in range(3 * MAX_SERIES):
         scores = np.zeros(1, np.float32)
-        answer = InferenceResponse("m", str(version), "", scores, (), {"route": "champion"}, Timing())
-        statistics.succeeded(answer, 0.0, 0.001)
+        answer = VersionAnswer(scores, (), {"version": str(version), "route": "champion"}, Timing())
+        statistics.succeeded(InferenceResponse("m", "", (answer,)), 0.0, 0.001)
         statistics.failed(f"model-{version}", str(version), "internal", 0.1)
     series = statistics.series()
     assert len(series) == MAX_SERIES + 1

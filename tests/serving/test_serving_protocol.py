@@ -14,8 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphaloop.forecasts import SymbolStatus
-from serving.protocol.messages import InferenceResponse, InvalidRequestError, protobuf_messages
-from serving.protocol.tensors import decode_bytes, encode_bytes
+from serving.protocol.messages import (
+    InferenceResponse,
+    InvalidRequestError,
+    VersionAnswer,
+    protobuf_messages,
+)
+from serving.protocol.tensors import decode_symbols, encode_bytes
 from serving.server.grpc.grpc_codec import decode_request, encode_response
 
 
@@ -44,7 +49,7 @@ def by_panel(panel: np.ndarray[Any, Any], typed: bool = False) -> Any:
 @given(st.lists(st.text(max_size=12), min_size=1, unique=True, max_size=20))
 def test_texts_survive_a_bytes_tensor(texts: list[str]) -> None:
     """Any distinct texts come back from the raw encoding as they went in."""
-    assert decode_bytes([len(texts)], encode_bytes(texts)) == tuple(texts)
+    assert decode_symbols([len(texts)], encode_bytes(texts)) == tuple(texts)
 
 
 def test_bytes_are_encoded_as_tritonclient_does() -> None:
@@ -59,7 +64,7 @@ def test_bytes_are_encoded_as_tritonclient_does() -> None:
 def test_no_bytes_break_the_reader(raw: bytes, count: int) -> None:
     """Whatever bytes come, they are read or refused."""
     try:
-        assert len(decode_bytes([count], raw)) == count
+        assert len(decode_symbols([count], raw)) == count
     except InvalidRequestError as error:
         assert "symbol" in str(error)
 
@@ -153,10 +158,9 @@ def test_a_wrong_request_is_refused_by_name(request_: Any, message: str) -> None
 
 def test_only_the_outputs_asked_for_are_sent() -> None:
     """Tensors come in the order asked for, with typed parameters beside them."""
-    response = InferenceResponse(
-        "equities", "1", "7", np.array([0.5], np.float32), (SymbolStatus.OK,),
-        {"route": "champion", "generation": 3, "registry_away": True},
-    )  # fmt: skip
+    lineage: dict[str, str | int | bool] = {"version": "1", "route": "champion", "generation": 3}
+    answer = VersionAnswer(np.array([0.5], np.float32), (SymbolStatus.OK,), lineage | {"registry_away": True})
+    response = InferenceResponse("equities", "7", (answer,))
     message = encode_response(response, ("statuses",))
     assert [output.name for output in message.outputs] == ["statuses"]
     assert message.raw_output_contents == [encode_bytes(["ok"])]
@@ -169,11 +173,10 @@ def test_answers_that_differ_share_nothing() -> None:
     """Of two answers of one version each has its own id, hash, bar and scores, though the rest is kept."""
     for place, symbols in enumerate((1, 2, 1)):
         own = {"prediction_id": f"p{place}", "input_hash": f"h{place}", "feature_timestamp": f"t{place}"}
-        parameters: dict[str, str | int | bool] = {**own, "route": "champion", "generation": place // 2}
+        shared: dict[str, str | int | bool] = {"version": "1", "route": "champion", "generation": place // 2}
         scores = np.full(symbols, place, np.float32)
-        response = InferenceResponse(
-            "equities", "1", str(place), scores, (SymbolStatus.OK,) * symbols, parameters
-        )
+        answer = VersionAnswer(scores, (SymbolStatus.OK,) * symbols, shared | own)
+        response = InferenceResponse("equities", str(place), (answer,))
         message = encode_response(response, ("scores", "statuses"))
         assert message.id == str(place)
         assert {name: message.parameters[name].string_param for name in own} == own

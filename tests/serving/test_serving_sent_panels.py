@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alphaloop.clock import monotonic
 from alphaloop.errors import ServingError
 from alphaloop.forecasts import Route
 from alphaloop.rollout_document import RolloutState
 from alphaloop.runtime.circuit_breaker import BreakerState
 from serving.inference import version_breaker as breaker_module
 from serving.inference.model_cache import LoadedModel
+from serving.inference.routed_request import RoutedRequest
 from serving.protocol.messages import InferenceRequest, InferenceResponse
 from serving.server.gateway import Gateway
-from serving.server.queued_request import RequestContext
 
 # Finite, but three of them are more than float32 can hold.
 HUGE = 3e38
@@ -66,8 +65,8 @@ def test_a_panel_that_takes_long_is_not_held_against_the_version(serve: Any, she
     shelf.route(champion=shelf.add(1.0, 2.0, 3.0))
     served = serve(shelf, slow_ms=1e-6, breaker_failures=1)
     served.core.infer(by_tensor(served))
-    exchanges = [served.core.prepare(by_tensor(served)) for _ in range(2)]
-    assert all(one.inputs.precomputed is not None for one in served.core.score_together(exchanges))
+    batch = [served.core.prepare(RoutedRequest(by_tensor(served))) for _ in range(2)]
+    assert served.core.score_together(batch)
     assert breaker_of(served) is BreakerState.CLOSED
 
 
@@ -77,7 +76,9 @@ def test_a_batch_with_a_panel_that_a_client_sent_is_not_held_against_the_version
     """What made the run slow may have been the client's part of it; of the store's inputs alone it counts."""
     shelf.route(champion=shelf.add(1.0, 2.0, 3.0, lookback=2))
     served = serve(shelf, slow_ms=1e-6, breaker_failures=1)
-    stored, sent = served.core.prepare(by_symbols(served)), served.core.prepare(by_tensor(served))
+    stored, sent = (
+        served.core.prepare(RoutedRequest(request)) for request in (by_symbols(served), by_tensor(served))
+    )
     served.core.score_together([stored, sent])
     assert breaker_of(served) is BreakerState.CLOSED
     served.core.score_together([stored, stored])
@@ -169,7 +170,7 @@ def test_panels_that_do_not_suit_the_challenger_wait_for_the_champion(
     async def one(request: InferenceRequest) -> InferenceResponse:
         assert gateway.admission.enter()
         try:
-            return await gateway.infer(request, RequestContext(monotonic()))
+            return await gateway.infer(RoutedRequest(request))
         finally:
             gateway.admission.leave()
 

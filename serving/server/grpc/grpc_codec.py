@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from alphaloop.forecasts import SymbolStatus
 from serving.protocol.messages import (
+    ANSWER,
     EXTENSIONS,
     FLOAT,
     INPUTS,
@@ -23,6 +24,7 @@ from serving.protocol.messages import (
     PLATFORM,
     SCORES,
     SERVER_NAME,
+    STATUSES,
     InferenceRequest,
     InferenceResponse,
     InvalidRequestError,
@@ -87,14 +89,15 @@ def read_proto_parameters(parameters: Any) -> dict[str, Parameter]:
 
 def encode_response(response: InferenceResponse, outputs: Sequence[str]) -> Any:
     """Encode a `ModelInferResponse` with the tensors named in `outputs`."""
-    fixed = tuple(item for item in response.parameters.items() if item[0] not in VARYING_PARAMETERS)
+    parameters = response.parameters
+    fixed = tuple(item for item in parameters.items() if item[0] not in VARYING_PARAMETERS)
+    shapes = tuple((name, response.shape(name)) for name in outputs)
     message = protobuf_messages().ModelInferResponse()
-    message.MergeFromString(
-        _frame(response.model, response.version, fixed, tuple(outputs), len(response.scores))
-    )
+    message.MergeFromString(_frame(response.model, response.version, fixed, shapes))
     message.id = response.id
     for name in VARYING_PARAMETERS:
-        message.parameters[name].string_param = str(response.parameters.get(name, ""))
+        if name in parameters:
+            message.parameters[name].string_param = str(parameters[name])
     for name in outputs:
         message.raw_output_contents.append(raw_output(response, name))
     return message
@@ -105,8 +108,7 @@ def _frame(
     model: str,
     version: str,
     parameters: tuple[tuple[str, str | int | bool], ...],
-    outputs: tuple[str, ...],
-    symbols: int,
+    outputs: tuple[tuple[str, tuple[int, ...]], ...],
 ) -> bytes:
     """Encode the part that consecutive answers share; parsing it takes a quarter of building it."""
     message = protobuf_messages().ModelInferResponse(model_name=model, model_version=version)
@@ -117,8 +119,8 @@ def _frame(
             message.parameters[name].int64_param = value
         else:
             message.parameters[name].string_param = value
-    for name in outputs:
-        message.outputs.add(name=name, datatype=OUTPUTS[name]).shape.append(symbols)
+    for name, shape in outputs:
+        message.outputs.add(name=name, datatype=OUTPUTS[name]).shape.extend(shape)
     return bytes(message.SerializeToString())
 
 
@@ -126,6 +128,10 @@ def raw_output(response: InferenceResponse, name: str) -> bytes:
     """Return the binary content of the output `name`."""
     if name == SCORES:
         return response.scores.astype("<f4", copy=False).tobytes()
+    if name == ANSWER:
+        return np.array(response.answer_of, "<i8").tobytes()
+    if name != STATUSES:
+        return encode_bytes(response.texts(name))
     if len(response.statuses) > LARGE_SYMBOLS:
         # Long tuples hardly ever repeat, and would fill the cache.
         return encode_bytes(response.statuses)
@@ -166,7 +172,7 @@ def encode_config(description: ModelDescription) -> Any:
     config.version_policy.specific.versions.extend(int(number) for number in description.versions)
     shapes = description.input_shapes()
     for name, datatype in INPUTS.items():
-        # A request has one of the two inputs.
+        # A request has 'panel' or 'symbols', and may have 'route_key'.
         config.input.add(name=name, data_type=_triton_type(datatype), dims=shapes[name], optional=True)
     for name, datatype in OUTPUTS.items():
         config.output.add(name=name, data_type=_triton_type(datatype), dims=[-1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -19,8 +20,9 @@ from alphaloop.errors import AlphaloopError
 from alphaloop.telemetry import tracing
 from serving.inference.core import InferenceCore
 from serving.inference.model_repository import version_to_load, version_to_unload
+from serving.inference.routed_request import RoutedRequest
 from serving.protocol.errors import NotOfferedError, OverloadedError, RequestTooLargeError
-from serving.protocol.messages import SERVER_NAME, InferenceResponse, protobuf_messages
+from serving.protocol.messages import SERVER_NAME, InferenceRequest, InferenceResponse, protobuf_messages
 from serving.protocol.request_limits import LARGE_BYTES
 from serving.protocol.status import client_message, status_of
 from serving.security.access import Scope
@@ -36,7 +38,6 @@ from serving.server.grpc.grpc_codec import (
     read_proto_parameters,
 )
 from serving.server.grpc.incoming_message import IncomingMessage
-from serving.server.queued_request import RequestContext
 
 AUTHORIZATION = "authorization"
 # Metadata key that tells gRPC's own retries how long to wait, in milliseconds.
@@ -44,6 +45,8 @@ PUSHBACK_KEY = "grpc-retry-pushback-ms"
 # Triton's parameter of the last answer to a request.
 FINAL_RESPONSE_PARAMETER = "triton_final_response"
 REGISTRY_AWAY = "alphaloop-registry-away"
+# Makes the record of a decoded request, with its time of arrival, deadline and trace.
+Arrive = Callable[[InferenceRequest], RoutedRequest]
 
 
 class InferenceService:
@@ -188,40 +191,45 @@ class InferenceService:
                 self.gateway.admission.leave()
 
     async def _infer(self, received: IncomingMessage, grpc_context: Any, arrived: float) -> Any:
-        context = self._context(grpc_context, arrived)
+        arrive = self._admit(grpc_context, arrived)
         limit = self.gateway.settings.serving.max_request_bytes
         if received.size > limit:
             raise RequestTooLargeError(
                 f"the request has {received.size} bytes, and at most {limit} (serving.max_request_bytes)"
             )
         if received.size > LARGE_BYTES:
-            return await self._infer_large(received, context)
-        request = decode_request(received.read())
-        return encode_response(await self.gateway.infer(request, context), request.outputs)
+            return await self._infer_large(received, arrive)
+        routed = arrive(decode_request(received.read()))
+        return encode_response(await self.gateway.infer(routed), routed.request.outputs)
 
-    async def _infer_large(self, received: IncomingMessage, context: RequestContext) -> Any:
+    async def _infer_large(self, received: IncomingMessage, arrive: Arrive) -> Any:
         work = self.gateway.large_bodies
 
-        def answered() -> tuple[InferenceResponse, Any]:
-            request = decode_request(received.read())
-            response = self.gateway.infer_now(request, context, work)
-            return response, encode_response(response, request.outputs)
+        def answered() -> tuple[RoutedRequest, InferenceResponse, Any]:
+            routed = arrive(decode_request(received.read()))
+            response = self.gateway.infer_now(routed, work)
+            return routed, response, encode_response(response, routed.request.outputs)
 
         with work.slot():
-            response, answer = await work.run(answered)
-        self.gateway.count_answer(response, context)
+            routed, response, answer = await work.run(answered)
+        self.gateway.count_answer(response, routed.arrived_at)
         return answer
 
-    def _context(self, grpc_context: Any, arrived: float) -> RequestContext:
-        """Build the request's context; raise if its client may not send it."""
+    def _admit(self, grpc_context: Any, arrived: float) -> Arrive:
+        """Return what makes a record of the decoded request; raise if its client may not send it."""
         gateway = self.gateway
         remaining = _remaining(grpc_context)
         if gateway.is_open and not tracing.tracing_enabled():
-            return RequestContext(arrived, remaining)
+            return partial(RoutedRequest, arrived_at=arrived, remaining_seconds=remaining)
         headers = _headers(grpc_context)
         if not gateway.is_open:
             gateway.authorise(headers.get(AUTHORIZATION), _peer(grpc_context), Scope.PREDICT)
-        return RequestContext(arrived, remaining, headers.get(tracing.TRACEPARENT))
+        return partial(
+            RoutedRequest,
+            arrived_at=arrived,
+            remaining_seconds=remaining,
+            traceparent=headers.get(tracing.TRACEPARENT),
+        )
 
     async def _answer(self, grpc_context: Any, scope: Scope, answer: Callable[[], Awaitable[Any]]) -> Any:
         """Await `answer` for a client with `scope`; turn an error into a status."""

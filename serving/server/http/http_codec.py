@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any
 
 from serving.protocol.messages import (
+    ANSWER,
     FLOAT,
     OUTPUTS,
     SCORES,
@@ -79,7 +80,7 @@ def decode_infer(body: bytes, header_length: str | None, model: str, version: st
         parameters,
         names,
     )
-    return DecodedRequest(request, frozenset(binary if names else OUTPUTS if by_default else ()))
+    return DecodedRequest(request, frozenset(binary if names else request.outputs if by_default else ()))
 
 
 def encode_infer(response: InferenceResponse, decoded: DecodedRequest) -> tuple[bytes, int | None]:
@@ -93,7 +94,7 @@ def encode_infer(response: InferenceResponse, decoded: DecodedRequest) -> tuple[
         output: dict[str, Any] = {
             "name": name,
             "datatype": OUTPUTS[name],
-            "shape": [len(response.scores)],
+            "shape": response.shape(name),
         }
         if name in decoded.binary:
             contents.append(raw_output(response, name))
@@ -284,5 +285,7 @@ def _text(value: Any, name: str) -> str:
 
 def _data(response: InferenceResponse, name: str) -> list[Any]:
     if name == SCORES:
-        return [value if math.isfinite(value) else None for value in response.scores.tolist()]
-    return [str(value) for value in response.statuses]
+        return [value if math.isfinite(value) else None for value in response.scores.ravel().tolist()]
+    if name == ANSWER:
+        return list(response.answer_of)
+    return [str(value) for value in response.texts(name)]

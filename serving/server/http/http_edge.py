@@ -9,14 +9,22 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError
 from alphaloop.telemetry import tracing
 from serving.inference.model_repository import version_to_load, version_to_unload
+from serving.inference.routed_request import RoutedRequest
 from serving.protocol.errors import NotOfferedError, RequestTooLargeError
-from serving.protocol.messages import SERVER_NAME, InferenceResponse, InvalidRequestError, abbreviate
+from serving.protocol.messages import (
+    SERVER_NAME,
+    InferenceRequest,
+    InferenceResponse,
+    InvalidRequestError,
+    abbreviate,
+)
 from serving.protocol.request_limits import LARGE_BYTES
 from serving.security.access import Scope
 from serving.server.gateway import Gateway
@@ -44,7 +52,6 @@ from serving.server.http.http_responses import (
     unknown_path_response,
 )
 from serving.server.metrics import metrics_route
-from serving.server.queued_request import RequestContext
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -55,6 +62,8 @@ JSON_LENGTH_HEADER = "inference-header-content-length"
 # Milliseconds after which the answer is of no use; the counterpart of a gRPC deadline.
 TIMEOUT_HEADER = "x-request-timeout-ms"
 Handler = Callable[["Request"], Awaitable["Response"]]
+# Makes the record of a decoded request, with its time of arrival, deadline and trace.
+Arrive = Callable[[InferenceRequest], RoutedRequest]
 # Parts of Triton's own protocol that clients may call.
 UNSUPPORTED_PATHS = ("systemsharedmemory", "cudasharedmemory", "trace", "logging")
 
@@ -202,8 +211,13 @@ class HttpEdge:
             entered = self._gateway.admission.enter()
             if not entered:
                 raise self._gateway.admission.refusal()
-            context = RequestContext(arrived, remaining, request.headers.get(tracing.TRACEPARENT))
-            return await self._infer(request, body, context)
+            arrive = partial(
+                RoutedRequest,
+                arrived_at=arrived,
+                remaining_seconds=remaining,
+                traceparent=request.headers.get(tracing.TRACEPARENT),
+            )
+            return await self._infer(request, body, arrive)
         except AlphaloopError as error:
             self._gateway.count_failure(error, arrived, *_named(request))
             return error_response(error)
@@ -226,30 +240,31 @@ class HttpEdge:
             self._gateway.authorise(request.headers.get("authorization"), _peer(request), Scope.PREDICT)
         return _remaining(request.headers)
 
-    async def _infer(self, request: Request, body: bytes, context: RequestContext) -> Response:
+    async def _infer(self, request: Request, body: bytes, arrive: Arrive) -> Response:
         headers, named = request.headers, _named(request)
         try:
             content = decompress(body, headers.get("content-encoding", ""), min(LARGE_BYTES, self._max_bytes))
         except RequestTooLargeError:
-            return await self._infer_large(headers, named, body, context)
+            return await self._infer_large(headers, named, body, arrive)
         decoded = decode_infer(content, headers.get(JSON_LENGTH_HEADER), *named)
-        answer = await self._gateway.infer(decoded.request, context)
+        answer = await self._gateway.infer(arrive(decoded.request))
         return inference_response(answer, decoded, headers)
 
     async def _infer_large(
-        self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, context: RequestContext
+        self, headers: Mapping[str, str], named: tuple[str, str], body: bytes, arrive: Arrive
     ) -> Response:
         work = self._gateway.large_bodies
 
-        def answered() -> tuple[InferenceResponse, Response]:
+        def answered() -> tuple[RoutedRequest, InferenceResponse, Response]:
             content = decompress(body, headers.get("content-encoding", ""), self._max_bytes)
             decoded = decode_infer(content, headers.get(JSON_LENGTH_HEADER), *named)
-            answer = self._gateway.infer_now(decoded.request, context, work)
-            return answer, inference_response(answer, decoded, headers)
+            routed = arrive(decoded.request)
+            answer = self._gateway.infer_now(routed, work)
+            return routed, answer, inference_response(answer, decoded, headers)
 
         with work.slot():
-            answer, encoded = await work.run(answered)
-        self._gateway.count_answer(answer, context)
+            routed, answer, encoded = await work.run(answered)
+        self._gateway.count_answer(answer, routed.arrived_at)
         return encoded
 
     async def _control(

@@ -1,0 +1,339 @@
+"""One request for all route keys of a bar: each version runs once, and each key learns who answered it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from typing import Any
+
+import numpy as np
+import pytest
+from tritonclient import grpc as triton
+
+from alphaloop.errors import ServingError
+from alphaloop.forecasts import RoutedForecasts
+from alphaloop.rollout_document import RolloutState, plan_sleeves, sleeve_names
+from alphaloop.runtime.processes import free_port
+from serving.hosts.process import ProcessHost
+from serving.inference.model_cache import LoadedModel
+from serving.protocol.messages import OUTPUTS, InferenceRequest, InferenceResponse, InvalidRequestError
+from serving.protocol.request_limits import MAX_ROUTE_KEYS
+from serving.protocol.tensors import Tensor, encode_bytes, read_request
+
+SLEEVES = sleeve_names(20)
+Serve = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Canary:
+    """A host that serves a canary of five sleeves over gRPC and HTTP."""
+
+    url: str
+    http_port: int
+    shelf: Any
+    world: Any
+    canary: frozenset[str]
+
+
+@pytest.fixture(scope="module")
+def canary(world: Any, module_shelf: Any) -> Iterator[Canary]:
+    """One host for the tests of this module: champion 1, and challenger 2 with a quarter of the sleeves."""
+    module_shelf.add(1.0, 0.0, 0.0)
+    module_shelf.add(0.0, 1.0, 0.0)
+    document = module_shelf.route(
+        champion="1", challenger="2", state=RolloutState.CANARY, weight=0.25, salt="x"
+    )
+    http_port = free_port()
+    settings = world.settings(model=module_shelf.name, http_port=http_port)
+    with ProcessHost(settings, free_port()) as host:
+        planned = plan_sleeves(document, SLEEVES).canary
+        yield Canary(host.url, http_port, module_shelf, world, planned)
+
+
+def bar_request(served: Any, *keys: str, **changes: Any) -> InferenceRequest:
+    """A request by symbols at the stored bar for all `keys`."""
+    request: dict[str, Any] = {
+        "model": served.model,
+        "symbols": served.world.symbols,
+        "as_of": served.world.bar,
+        "route_keys": keys or SLEEVES,
+    }
+    return InferenceRequest(**request | changes)
+
+
+def answers_by_key(response: InferenceResponse) -> dict[str, Any]:
+    """The answer of each route key that has one."""
+    pairs = zip(response.route_keys or (), response.answer_of, strict=True)
+    return {key: response.answers[index] for key, index in pairs if index >= 0}
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The version of each run of a graph, but for those that warm it."""
+    seen: list[str] = []
+    original = LoadedModel._run
+
+    def run(self: LoadedModel, panel: Any) -> Any:
+        if panel.any():
+            seen.append(self.version)
+        return original(self, panel)
+
+    monkeypatch.setattr(LoadedModel, "_run", run)
+    return seen
+
+
+def test_each_sleeve_gets_what_it_would_get_alone(canary: Canary, make_client: Any) -> None:
+    """All sleeves in one request: scores, route, version and hash of each are those of twenty requests."""
+    with make_client(canary.url, canary.shelf.name) as client:
+        together = client.forecasts(canary.world.symbols, canary.world.bar, SLEEVES)
+        alone = {key: client.forecast(canary.world.symbols, canary.world.bar, key) for key in SLEEVES}
+    assert isinstance(together, RoutedForecasts)
+    assert together.failures == {}
+    assert list(together.forecasts) == list(SLEEVES)
+    for key, forecast in together.forecasts.items():
+        names = set(type(forecast).__slots__) - {"prediction_id"}
+        assert {name: getattr(forecast, name) for name in names} == {
+            name: getattr(alone[key], name) for name in names
+        }
+        assert forecast.version == ("2" if key in canary.canary else "1")
+    assert len({forecast.prediction_id for forecast in together.forecasts.values()}) == 2
+
+
+def test_each_version_is_run_and_logged_once(shelf: Any, serve: Serve, runs: list[str]) -> None:
+    """Twenty sleeves in a canary cost two runs and two rows, each with the sleeves that it answered."""
+    champion, challenger = shelf.add(1.0, 0.0, 0.0), shelf.add(0.0, 1.0, 0.0)
+    document = shelf.route(
+        champion=champion, challenger=challenger, state=RolloutState.CANARY, weight=0.25, salt="x"
+    )
+    served, planned = serve(shelf), plan_sleeves(document, SLEEVES).canary
+    runs.clear()
+    response = served.core.infer(bar_request(served))
+    assert sorted(runs) == [champion, challenger]
+    rows = {row.version: row for row in served.rows(2)}
+    assert (rows[champion].route, rows[challenger].route) == ("champion", "canary")
+    assert set(rows[challenger].route_keys) == planned
+    assert set(rows[champion].route_keys) == set(SLEEVES) - planned
+    logged = {row.prediction_id: set(row.route_keys) for row in rows.values()}
+    answered: dict[str, set[str]] = {}
+    for key, answer in answers_by_key(response).items():
+        answered.setdefault(str(answer.parameters["prediction_id"]), set()).add(key)
+    assert logged == answered
+    assert served.rows(0) == []
+
+
+def test_a_version_that_answers_no_sleeve_has_one_shadow_row(shelf: Any, serve: Serve) -> None:
+    """In the shadow state the challenger's row has all sleeves, and the id of the answer that it shadows."""
+    champion, challenger = shelf.add(1.0, 0.0, 0.0), shelf.add(0.0, 1.0, 0.0)
+    shelf.route(champion=champion, challenger=challenger, state=RolloutState.SHADOW, weight=1.0)
+    served = serve(shelf)
+    served.core.infer(bar_request(served))
+    answer, shadow = served.rows(2)
+    assert (answer.version, answer.route, shadow.version, shadow.route) == (
+        champion, "champion", challenger, "shadow",
+    )  # fmt: skip
+    assert answer.route_keys == shadow.route_keys == SLEEVES
+    assert shadow.prediction_id == f"{answer.prediction_id}/shadow"
+
+
+def test_sleeves_of_a_failed_challenger_fall_back(shelf: Any, serve: Serve, runs: list[str]) -> None:
+    """Where the challenger fails its sleeves get the champion's scores, which are computed once."""
+    champion, challenger = shelf.add(1.0, 0.0, 0.0), shelf.add(0.0, 0.0, -1.0, root=True)
+    document = shelf.route(
+        champion=champion, challenger=challenger, state=RolloutState.CANARY, weight=0.25, salt="x"
+    )
+    served, planned = serve(shelf), plan_sleeves(document, SLEEVES).canary
+    runs.clear()
+    answers = answers_by_key(served.core.infer(bar_request(served)))
+    assert runs.count(champion) == 1
+    assert {answer.version for answer in answers.values()} == {champion}
+    assert {key for key, answer in answers.items() if answer.route == "fallback"} == planned
+    rows = {row.route: row for row in served.rows(3)}
+    assert set(rows["fallback"].route_keys) == planned
+    assert rows["fallback"].scores == rows["champion"].scores
+    assert (rows["shadow"].version, rows["shadow"].route_keys) == (challenger, SLEEVES)
+    assert "not finite" in str(rows["shadow"].error)
+
+
+def test_sleeves_of_a_failed_champion_are_named_with_the_reason(shelf: Any, serve: Serve) -> None:
+    """A champion that fails leaves its sleeves without an answer; the canary's sleeves have theirs."""
+    champion, challenger = shelf.add(0.0, 0.0, -1.0, root=True), shelf.add(0.0, 1.0, 0.0)
+    document = shelf.route(
+        champion=champion, challenger=challenger, state=RolloutState.CANARY, weight=0.25, salt="x"
+    )
+    served, planned = serve(shelf), plan_sleeves(document, SLEEVES).canary
+    response = served.core.infer(bar_request(served))
+    assert set(answers_by_key(response)) == planned
+    reasons = dict(zip(SLEEVES, response.errors, strict=True))
+    assert all(reasons[key] == "" for key in planned)
+    assert all(
+        "version 1 gave a score that is not finite" in reasons[key] for key in SLEEVES if key not in planned
+    )
+    failed, answered = sorted(served.rows(2), key=lambda row: row.version)
+    assert (failed.route, set(failed.route_keys)) == ("champion", set(SLEEVES) - planned)
+    assert (answered.route, set(answered.route_keys)) == ("canary", planned)
+
+
+def test_a_request_without_any_answer_is_an_error(shelf: Any, serve: Serve) -> None:
+    """Where no sleeve can be answered the request fails, as it does for one sleeve."""
+    shelf.route(champion=shelf.add(0.0, 0.0, -1.0, root=True))
+    served = serve(shelf)
+    with pytest.raises(ServingError, match="version 1 gave a score that is not finite"):
+        served.core.infer(bar_request(served))
+
+
+def test_the_client_tells_the_sleeves_without_an_answer(world: Any, shelf: Any, make_client: Any) -> None:
+    """`forecasts` gives the answered sleeves, and for the others the server's reason."""
+    champion, challenger = shelf.add(0.0, 0.0, -1.0, root=True), shelf.add(0.0, 1.0, 0.0)
+    document = shelf.route(
+        champion=champion, challenger=challenger, state=RolloutState.CANARY, weight=0.25, salt="x"
+    )
+    planned = plan_sleeves(document, SLEEVES).canary
+    with (
+        ProcessHost(world.settings(model=shelf.name), free_port()) as host,
+        make_client(host.url, shelf.name) as client,
+    ):
+        routed = client.forecasts(world.symbols, world.bar, SLEEVES)
+    assert set(routed.forecasts) == planned
+    assert set(routed.failures) == set(SLEEVES) - planned
+    assert all("not finite" in reason for reason in routed.failures.values())
+
+
+def test_an_unmodified_client_reads_who_answered_which_key(canary: Canary) -> None:
+    """Tritonclient sends the keys as a BYTES input, and reads a table of answers and an index into it."""
+    symbols = np.array([name.encode() for name in canary.world.symbols], object)
+    inputs = [
+        triton.InferInput("symbols", [len(symbols)], "BYTES"),
+        triton.InferInput("route_key", [len(SLEEVES)], "BYTES"),
+    ]
+    inputs[0].set_data_from_numpy(symbols)
+    inputs[1].set_data_from_numpy(np.array([key.encode() for key in SLEEVES], object))
+    parameters = {"as_of": canary.world.bar.isoformat()}
+    with triton.InferenceServerClient(canary.url) as client:
+        answer = client.infer(canary.shelf.name, inputs, parameters=parameters)
+    scores, versions = answer.as_numpy("scores"), answer.as_numpy("version")
+    assert scores.shape == (2, len(symbols)) == answer.as_numpy("statuses").shape
+    assert answer.as_numpy("route_key").tolist() == [key.encode() for key in SLEEVES]
+    for key, index in zip(SLEEVES, answer.as_numpy("answer"), strict=True):
+        number = 1 if key in canary.canary else 0
+        assert versions[index] == str(number + 1).encode()
+        assert scores[index].tolist() == [float(one) for one in canary.world.panel[:, -1, number]]
+
+
+def http_bar(canary: Canary, *extra: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The JSON of the answer to a request by symbols over HTTP."""
+    symbols = list(canary.world.symbols)
+    inputs = [{"name": "symbols", "datatype": "BYTES", "shape": [len(symbols)], "data": symbols}, *extra]
+    parameters = {"as_of": canary.world.bar.isoformat()} | more.pop("parameters", {})
+    connection = HTTPConnection("127.0.0.1", canary.http_port, timeout=10)
+    body = json.dumps({"inputs": inputs, "parameters": parameters, **more})
+    connection.request("POST", f"/v2/models/{canary.shelf.name}/infer", body)
+    try:
+        content: dict[str, Any] = json.loads(connection.getresponse().read())
+        return content
+    finally:
+        connection.close()
+
+
+def test_http_answers_all_route_keys(canary: Canary) -> None:
+    """Over HTTP the same tensors come as JSON, and the parameters hold what all answers share."""
+    keys = {"name": "route_key", "datatype": "BYTES", "shape": [20], "data": list(SLEEVES)}
+    content = http_bar(canary, keys)
+    outputs = {one["name"]: one for one in content["outputs"]}
+    assert list(outputs) == list(OUTPUTS)
+    assert (content["model_version"], content["parameters"]) == ("", {"generation": 1})
+    assert (outputs["scores"]["shape"], outputs["answer"]["shape"]) == ([2, 20], [20])
+    assert outputs["answer"]["datatype"] == "INT64"
+    rows = np.reshape(outputs["scores"]["data"], (2, 20))
+    for key, index in zip(outputs["route_key"]["data"], outputs["answer"]["data"], strict=True):
+        number = 1 if key in canary.canary else 0
+        assert outputs["version"]["data"][index] == str(number + 1)
+        assert np.array_equal(rows[index].astype(np.float32), canary.world.panel[:, -1, number])
+    assert outputs["error"]["data"] == [""] * 20
+
+
+def test_the_form_with_one_route_key_is_as_it_was(canary: Canary) -> None:
+    """With the key as a parameter two tensors come, without a dimension of answers, and their lineage."""
+    content = http_bar(canary, parameters={"route_key": min(canary.canary)})
+    assert [(one["name"], one["shape"]) for one in content["outputs"]] == [
+        ("scores", [20]),
+        ("statuses", [20]),
+    ]
+    assert (content["model_version"], content["parameters"]["route"]) == ("2", "canary")
+    named = http_bar(canary, outputs=[{"name": "version"}, {"name": "answer"}])
+    assert [(one["shape"], one["data"]) for one in named["outputs"]] == [([1], ["1"]), ([1], [0])]
+
+
+def test_one_version_by_name_answers_all_keys(shelf: Any, serve: Serve) -> None:
+    """A request that names its version gets one answer, whatever the rollout says of the keys."""
+    champion, challenger = shelf.add(1.0, 0.0, 0.0), shelf.add(0.0, 1.0, 0.0)
+    shelf.route(champion=champion, challenger=challenger, state=RolloutState.CANARY, weight=0.25)
+    served = serve(shelf)
+    served.core.repository.load(shelf.name, challenger)
+    response = served.core.infer(bar_request(served, version=challenger))
+    assert [answer.version for answer in response.answers] == [challenger]
+    assert response.answer_of == (0,) * len(SLEEVES)
+
+
+def parse(keys: Tensor, **parameters: Any) -> InferenceRequest:
+    """A request by one symbol with an input of route keys."""
+    symbols = Tensor("symbols", "BYTES", (1,), encode_bytes(["KO"]))
+    return read_request("m", "", "", [symbols, keys], {"as_of": "2019-01-03T21:00:00Z"} | parameters, ())
+
+
+def key_tensor(*keys: str, shape: tuple[int, ...] | None = None) -> Tensor:
+    """The input of route keys."""
+    return Tensor("route_key", "BYTES", shape or (len(keys),), encode_bytes(keys))
+
+
+def test_keys_of_any_number_up_to_the_limit_are_read() -> None:
+    """One key, and as many as a request may have, come back in their order."""
+    many = tuple(f"sleeve-{number}" for number in range(MAX_ROUTE_KEYS))
+    assert parse(key_tensor(*many)).route_keys == many
+    assert parse(key_tensor("one")).keys == ("one",)
+
+
+@pytest.mark.parametrize(
+    ("keys", "parameters", "message"),
+    [
+        (key_tensor(*map(str, range(MAX_ROUTE_KEYS + 1))), {}, "1001 elements; a request has at most 1000"),
+        (key_tensor("a", "b", "a"), {}, "route key 'a' is given twice"),
+        (key_tensor("a" * 1_025), {}, "1025 characters; it has at most 1024"),
+        (key_tensor("a" * 5_000), {}, "name of 5000 bytes; one has at most 4096"),
+        (key_tensor(shape=(0,)), {}, r"'route_key' has shape \[0\]"),
+        (key_tensor("a", "b", shape=(2, 1)), {}, r"'route_key' has shape \[2, 1\]"),
+        (key_tensor("a", "b", shape=(3,)), {}, "2 elements, its shape says 3"),
+        (key_tensor("a"), {"route_key": "a"}, "as an input and as a parameter; send one of them"),
+        (Tensor("route_key", "BYTES", (1,), b"\x01\x00\x00\x00\xff"), {}, "'route_key' cannot be read"),
+    ],
+)
+def test_wrong_route_keys_are_refused_by_name(keys: Tensor, parameters: Any, message: str) -> None:
+    """Each thing that can be wrong with the input of route keys is named."""
+    with pytest.raises(InvalidRequestError, match=message):
+        parse(keys, **parameters)
+
+
+def test_route_keys_need_an_input_to_score() -> None:
+    """Route keys alone, or twice, are refused."""
+    keys = key_tensor("a")
+    symbols = Tensor("symbols", "BYTES", (1,), encode_bytes(["KO"]))
+    with pytest.raises(InvalidRequestError, match="give one input, 'panel' or 'symbols', not 0"):
+        read_request("m", "", "", [keys], {}, ())
+    with pytest.raises(InvalidRequestError, match="'route_key' is given 2 times"):
+        read_request("m", "", "", [symbols, keys, keys], {"as_of": "2019-01-03T21:00:00Z"}, ())
+
+
+def test_answers_to_keys_are_counted_by_version(shelf: Any, serve: Serve) -> None:
+    """Metrics count a request once for each version and route that answered it, and each run once."""
+    from serving.server.request_statistics import RequestStatistics
+
+    champion, challenger = shelf.add(1.0, 0.0, 0.0), shelf.add(0.0, 0.0, -1.0, root=True)
+    shelf.route(champion=champion, challenger=challenger, state=RolloutState.CANARY, weight=0.25)
+    served = serve(shelf)
+    statistics = RequestStatistics()
+    statistics.succeeded(served.core.infer(bar_request(served)), 0.0, 0.001)
+    series = dict(statistics.series())
+    assert {key[1:] for key in series} == {(champion, "champion"), (champion, "fallback")}
+    assert [one.total.count for one in series.values()] == [1, 1]
+    assert sum(one.sizes.count for one in series.values()) == 1

@@ -6,7 +6,7 @@ are those of a replay.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from alphaloop.bars import BarPanel, Slice
 from alphaloop.clock import ReplayClock, monotonic
 from alphaloop.errors import ServingError
-from alphaloop.forecasts import Forecast, Route
+from alphaloop.forecasts import Route, RoutedForecasts
 from features.store.live_writer import LiveFeatureWriter
 from marketdata.storage.snapshots import Snapshot
 from monitoring.drift_check import live_features
@@ -55,7 +55,10 @@ class ReplayMarket:
 
 
 class MeteredForecaster:
-    """Served forecaster that records the latency of each answer, in ms, and counts failures."""
+    """Served forecaster that records the latency of each sleeve's answer, in ms, and counts failures.
+
+    The answers of one request have one latency.
+    """
 
     def __init__(self, served: ServedForecaster) -> None:
         self._served = served
@@ -69,18 +72,18 @@ class MeteredForecaster:
         """
         self._served.min_generation = generation
 
-    def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
-        """Request one prediction for one sleeve; raises `ServingError`."""
+    def forecasts(self, symbols: tuple[str, ...], as_of: datetime, sleeves: Sequence[str]) -> RoutedForecasts:
+        """Request the predictions of all sleeves; raises `ServingError`."""
         began = monotonic()
         try:
-            answer = self._served.forecast(symbols, as_of, sleeve)
+            routed = self._served.forecasts(symbols, as_of, sleeves)
         except ServingError:
-            self.errors += 1
+            self.errors += len(sleeves)
             raise
-        self.latencies_ms.append((monotonic() - began) * 1e3)
-        if answer.route == Route.FALLBACK:
-            self.errors += 1
-        return answer
+        answers = routed.forecasts.values()
+        self.latencies_ms += [(monotonic() - began) * 1e3] * len(answers)
+        self.errors += len(routed.failures) + sum(answer.route == Route.FALLBACK for answer in answers)
+        return routed
 
 
 @dataclass(slots=True)

@@ -12,17 +12,17 @@ import numpy.typing as npt
 
 from alphaloop.bars import Timestamps, to_datetime64
 from alphaloop.errors import StaleFeaturesError
-from alphaloop.forecasts import Forecast, Route, SymbolStatus
+from alphaloop.forecasts import Forecast, Route, RoutedForecasts, SymbolStatus
 
 if TYPE_CHECKING:
     from serving.client.client import PredictionClient
 
 
 class Forecaster(Protocol):
-    """A source of forecasts for one sleeve at one bar."""
+    """A source of forecasts for all capital sleeves at one bar."""
 
-    def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
-        """Return a forecast for one sleeve at one bar.
+    def forecasts(self, symbols: tuple[str, ...], as_of: datetime, sleeves: Sequence[str]) -> RoutedForecasts:
+        """Return the forecasts of one bar.
 
         Parameters
         ----------
@@ -30,18 +30,18 @@ class Forecaster(Protocol):
             Symbols to score.
         as_of : datetime
             Close of the bar.
-        sleeve : str
-            Capital sleeve, by which the server routes the request.
+        sleeves : sequence of str
+            Capital sleeves, by which the server chooses the versions that answer.
 
         Returns
         -------
-        Forecast
-            Scores of exactly these symbols at this bar.
+        RoutedForecasts
+            For each sleeve the scores of exactly these symbols at this bar, or the reason why there are none.
 
         Raises
         ------
         ServingError
-            Where the server does not respond in time, or fails.
+            Where the server does not respond in time, or fails for every sleeve.
         StaleFeaturesError
             Where features or scores of the bar are missing.
         """
@@ -50,7 +50,7 @@ class Forecaster(Protocol):
 
 @dataclass
 class ServedForecaster:
-    """Forecasts from a prediction server, with the sleeve as the route key.
+    """Forecasts from a prediction server: one request a bar, with the sleeves as its route keys.
 
     Parameters
     ----------
@@ -66,12 +66,12 @@ class ServedForecaster:
     deadline_ms: int = 2_000
     min_generation: int = 0
 
-    def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
+    def forecasts(self, symbols: tuple[str, ...], as_of: datetime, sleeves: Sequence[str]) -> RoutedForecasts:
         """Send one request to the server; raise `ServingError` without a response in time."""
-        return self.client.forecast(
+        return self.client.forecasts(
             symbols,
             as_of,
-            route_key=sleeve,
+            route_keys=sleeves,
             min_generation=self.min_generation,
             deadline_ms=self.deadline_ms,
         )
@@ -102,7 +102,7 @@ class ArrayForecaster:
     >>> from datetime import UTC
     >>> days = np.array(["2020-03-16"], dtype="datetime64[ns]")
     >>> forecaster = ArrayForecaster(days, ("AAPL", "IBM"), np.array([[0.5, np.nan]]))
-    >>> forecast = forecaster.forecast(("AAPL", "IBM"), datetime(2020, 3, 16, tzinfo=UTC), "sleeve-00")
+    >>> forecast = forecaster.forecast(("AAPL", "IBM"), datetime(2020, 3, 16, tzinfo=UTC))
     >>> [str(status) for status in forecast.statuses]
     ['ok', 'missing']
     """
@@ -123,8 +123,30 @@ class ArrayForecaster:
         nanoseconds = self.timestamps.astype("datetime64[ns]").astype(np.int64)
         self._rows.update((int(at), row) for row, at in enumerate(nanoseconds))
 
-    def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
-        """Return the row of `as_of`; raise `StaleFeaturesError` for a bar that the array lacks."""
+    def forecasts(self, symbols: tuple[str, ...], as_of: datetime, sleeves: Sequence[str]) -> RoutedForecasts:
+        """Return the row of `as_of` for every sleeve; raise as `forecast` does."""
+        return RoutedForecasts(dict.fromkeys(sleeves, self.forecast(symbols, as_of)))
+
+    def forecast(self, symbols: tuple[str, ...], as_of: datetime) -> Forecast:
+        """Return the row of `as_of`.
+
+        Parameters
+        ----------
+        symbols : tuple of str
+            Symbols to score.
+        as_of : datetime
+            Close of the bar.
+
+        Returns
+        -------
+        Forecast
+            Scores of these symbols; `missing` where the array has NaN.
+
+        Raises
+        ------
+        StaleFeaturesError
+            For a bar that the array lacks.
+        """
         row = self._rows.get(int(to_datetime64(as_of).astype(np.int64)))
         if row is None:
             raise StaleFeaturesError(f"there are no scores for {as_of.isoformat()}")

@@ -1,4 +1,4 @@
-"""Forecasts of one bar: requests for all sleeves, with equal forecasts stored once."""
+"""Forecasts of one bar: one request for all sleeves, with equal forecasts stored once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import ServingError, StaleFeaturesError
-from alphaloop.forecasts import Forecast, Route, SymbolStatus
+from alphaloop.forecasts import Forecast, Route, RoutedForecasts, SymbolStatus
 from trading.forecaster import Forecaster
 from trading.risk.risk_check import Refusal
 
@@ -95,38 +95,31 @@ def request_forecasts(
     sleeves: Sequence[str],
     deadline_ms: int | None,
 ) -> tuple[dict[str, Forecast], list[Refusal]]:
-    """Request a forecast for every sleeve in turn; failures and late responses are refusals."""
+    """Request the forecasts of all sleeves at once; failures and late responses are refusals."""
     started = monotonic()
+    try:
+        routed = forecaster.forecasts(symbols, as_of, sleeves)
+    except (ServingError, StaleFeaturesError) as error:
+        routed = RoutedForecasts({}, dict.fromkeys(sleeves, str(error)))
+    overdue = deadline_ms is not None and (monotonic() - started) * 1_000 > deadline_ms
     forecasts: dict[str, Forecast] = {}
-    failed: list[str] = []
-    late: list[str] = []
-    reason = ""
-
-    def overdue() -> bool:
-        return deadline_ms is not None and (monotonic() - started) * 1_000 > deadline_ms
-
+    reasons: dict[str, str] = {}
     for sleeve in sleeves:
-        if overdue():
-            late.append(sleeve)
-            continue
-        try:
-            forecast = forecaster.forecast(symbols, as_of, sleeve)
-            if forecast.symbols != symbols or forecast.as_of != as_of:
-                raise ServingError(f"the answer is for {forecast.symbols} as of {forecast.as_of}")
-        except (ServingError, StaleFeaturesError) as error:
-            reason = reason or str(error)
-            failed.append(sleeve)
-            continue
-        if overdue():
-            late.append(sleeve)
+        forecast = routed.forecasts.get(sleeve)
+        if forecast is None:
+            reasons[sleeve] = routed.failures.get(sleeve, "the response names no answer for this sleeve")
+        elif forecast.symbols != symbols or forecast.as_of != as_of:
+            reasons[sleeve] = f"the answer is for {forecast.symbols} as of {forecast.as_of}"
         else:
             forecasts[sleeve] = forecast
     refusals = []
-    if failed:
-        refusals.append(Refusal("no_forecast", f"{reason}: reduce-only", tuple(failed)))
-    if late:
-        late_reason = f"the forecasts were not there within {deadline_ms} ms: reduce-only"
-        refusals.append(Refusal("prediction_deadline", late_reason, tuple(late)))
+    if reasons:
+        reason = f"{next(iter(reasons.values()))}: reduce-only"
+        refusals.append(Refusal("no_forecast", reason, tuple(reasons)))
+    if overdue and forecasts:
+        reason = f"the forecasts were not there within {deadline_ms} ms: reduce-only"
+        refusals.append(Refusal("prediction_deadline", reason, tuple(forecasts)))
+        forecasts = {}
     return forecasts, refusals
 
 

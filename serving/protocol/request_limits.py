@@ -16,8 +16,8 @@ LARGE_SYMBOLS = 512
 # Limits of texts that the prediction log keeps: a symbol's name, in bytes, and a route key.
 MAX_NAME_BYTES = 256
 MAX_ROUTE_KEY_CHARACTERS = 1_024
-# Limit of the route keys in one request; a book has at most as many sleeves.
-MAX_ROUTE_KEYS = 1_000
+# Limit of the route keys in one request: more than any book has sleeves.
+MAX_ROUTE_KEYS = 10_000
 # Limits of a panel: 16 MiB of float32, and a row of scores and statuses for each symbol.
 MAX_ELEMENTS = 2**22
 MAX_PANEL_SYMBOLS = 2**18

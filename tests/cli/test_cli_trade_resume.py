@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from alphaloop.bars import Slice, to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
 from alphaloop.errors import InputError
-from alphaloop.forecasts import Forecast
+from alphaloop.forecasts import RoutedForecasts
 from alphaloop.journal.store import Journal
 from alphaloop.settings import settings
 from alphaloop.settings.settings import Settings
@@ -57,8 +57,9 @@ class Answers:
     scores: ArrayForecaster
     snapshot: str = ""
 
-    def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
-        return replace(self.scores.forecast(symbols, as_of, sleeve), snapshot=self.snapshot)
+    def forecasts(self, symbols: tuple[str, ...], as_of: datetime, sleeves: Sequence[str]) -> RoutedForecasts:
+        answer = replace(self.scores.forecast(symbols, as_of), snapshot=self.snapshot)
+        return RoutedForecasts(dict.fromkeys(sleeves, answer))
 
 
 class Desk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from alphaloop.bars import BarPanel
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
 from alphaloop.errors import UnknownNameError
-from alphaloop.forecasts import Forecast
+from alphaloop.forecasts import RoutedForecasts
 from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import sleeve_names
 from alphaloop.settings.settings import Settings, load_settings
@@ -37,8 +38,9 @@ class Stored:
         self._scores = ArrayForecaster(bars.timestamps, bars.symbols, scores)
         self.snapshot = ""
 
-    def forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
-        return replace(self._scores.forecast(symbols, as_of, sleeve), snapshot=self.snapshot)
+    def forecasts(self, symbols: tuple[str, ...], as_of: datetime, sleeves: Sequence[str]) -> RoutedForecasts:
+        answer = replace(self._scores.forecast(symbols, as_of), snapshot=self.snapshot)
+        return RoutedForecasts(dict.fromkeys(sleeves, answer))
 
 
 def _bars(told: bool) -> BarPanel:

@@ -28,6 +28,7 @@ from alphaloop.settings.settings import Settings
 from serving.client.client import PredictionClient
 from serving.hosts.process import ProcessHost
 from serving.log.prediction_log import PredictionLogReader
+from serving.protocol.messages import OUTPUTS
 
 SERVE = """
 import sys
@@ -144,8 +145,10 @@ def test_metadata(server: Server, client: Any) -> None:
     metadata = client.get_model_metadata(server.shelf.name, as_json=True)
     assert (metadata["name"], metadata["versions"]) == (server.shelf.name, ["1"])
     shapes = {one["name"]: (one["datatype"], one["shape"]) for one in metadata["inputs"]}
-    assert shapes == {"panel": ("FP32", ["-1", "2", "3"]), "symbols": ("BYTES", ["-1"])}
-    assert [one["name"] for one in metadata["outputs"]] == ["scores", "statuses"]
+    assert shapes == {
+        "panel": ("FP32", ["-1", "2", "3"]), "symbols": ("BYTES", ["-1"]), "route_key": ("BYTES", ["-1"]),
+    }  # fmt: skip
+    assert {one["name"]: one["datatype"] for one in metadata["outputs"]} == OUTPUTS
     with pytest.raises(InferenceServerException, match="unknown model 'nothing'"):
         client.get_model_metadata("nothing")
 

@@ -329,13 +329,13 @@ def test_many_symbols_in_few_bytes_are_scored_in_a_thread(
 ) -> None:
     """A body that is small may be much work: symbols count, not bytes."""
     threads: list[str] = []
-    inner = InferenceCore.infer
+    inner = InferenceCore.answer
 
     def seen(*given: Any, **named: Any) -> Any:
         threads.append(threading.current_thread().name)
         return inner(*given, **named)
 
-    monkeypatch.setattr(InferenceCore, "infer", seen)
+    monkeypatch.setattr(InferenceCore, "answer", seen)
     model = edges.core.settings.serving.model
     content = panel_message(model, wide(LARGE_SYMBOLS + 1)).SerializeToString()
     assert len(content) < LARGE_BYTES

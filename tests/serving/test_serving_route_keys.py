@@ -297,7 +297,7 @@ def test_keys_of_any_number_up_to_the_limit_are_read() -> None:
 @pytest.mark.parametrize(
     ("keys", "parameters", "message"),
     [
-        (key_tensor(*map(str, range(MAX_ROUTE_KEYS + 1))), {}, "1001 elements; a request has at most 1000"),
+        (key_tensor(*map(str, range(MAX_ROUTE_KEYS + 1))), {}, "10001 elements; a request has at most 10000"),
         (key_tensor("a", "b", "a"), {}, "route key 'a' is given twice"),
         (key_tensor("a" * 1_025), {}, "1025 characters; it has at most 1024"),
         (key_tensor("a" * 5_000), {}, "name of 5000 bytes; one has at most 4096"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from alphaloop.bars import BarPanel, Slice, to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
-from alphaloop.forecasts import Forecast
+from alphaloop.forecasts import Forecast, RoutedForecasts
 from alphaloop.journal.store import Journal
 from alphaloop.orders import Fill, Order
 from alphaloop.rollout_document import sleeve_names
@@ -51,12 +51,15 @@ class Divided:
         self._champion = ArrayForecaster(bars.timestamps, bars.symbols, scores, version="1")
         self._challenger = ArrayForecaster(bars.timestamps, bars.symbols, -scores, version="2")
         self._challengers = sleeve_names(challengers)
-        self.asked: list[str] = []
+        self.asked: list[tuple[str, ...]] = []
 
-    def forecast(self, symbols: tuple[str, ...], as_of: object, sleeve: str) -> Forecast:
-        self.asked.append(sleeve)
+    def forecasts(self, symbols: tuple[str, ...], as_of: datetime, sleeves: Sequence[str]) -> RoutedForecasts:
+        self.asked.append(tuple(sleeves))
+        return RoutedForecasts({sleeve: self._forecast(symbols, as_of, sleeve) for sleeve in sleeves})
+
+    def _forecast(self, symbols: tuple[str, ...], as_of: datetime, sleeve: str) -> Forecast:
         one = self._challenger if sleeve in self._challengers else self._champion
-        given = one.forecast(symbols, as_of, sleeve)
+        given = one.forecast(symbols, as_of)
         return replace(given, prediction_id=f"{given.prediction_id}/{sleeve}")
 
 

@@ -14,6 +14,7 @@ from alphaloop.clock import sleep
 from alphaloop.costs import CostModel
 from alphaloop.decision.obtainable_price import booked_price
 from alphaloop.errors import InputError, LeaseLostError, ServingError, StaleFeaturesError, VendorError
+from alphaloop.forecasts import RoutedForecasts
 from alphaloop.journal.verification import verify_journal
 from alphaloop.orders import Side
 from trading.journal_records import order_from_body
@@ -223,16 +224,23 @@ def test_a_symbol_without_a_price_is_left_alone_until_it_has_one(make_bars, make
 
 
 class Moody:
-    """Answers as another does, except that some sleeves get an error, an old answer or a late one."""
+    """Answers as another does, except that some sleeves get no answer, an old one or a late one."""
 
     def __init__(self, inner, moods):
         self.inner, self.moods = inner, moods
 
-    def forecast(self, symbols, as_of, sleeve):
-        mood = self.moods.get(sleeve)
-        answer = self.inner.forecast(symbols, as_of, sleeve)
-        if isinstance(mood, Exception):
-            raise mood
+    def forecasts(self, symbols, as_of, sleeves):
+        routed = self.inner.forecasts(symbols, as_of, sleeves)
+        forecasts, failures = dict(routed.forecasts), {}
+        for sleeve in set(sleeves) & self.moods.keys():
+            mood, answer = self.moods[sleeve], forecasts.pop(sleeve)
+            if isinstance(mood, Exception):
+                failures[sleeve] = str(mood)
+            elif mood != "forgotten":
+                forecasts[sleeve] = self.answer(answer, mood, as_of)
+        return RoutedForecasts(forecasts, failures)
+
+    def answer(self, answer, mood, as_of):
         if mood == "late":
             sleep(0.08)
         if mood == "old":
@@ -240,7 +248,7 @@ class Moody:
         if mood == "future":
             return replace(answer, feature_timestamp=as_of + timedelta(days=1))
         if mood == "foreign":
-            return replace(answer, symbols=("X", *symbols[1:]))
+            return replace(answer, symbols=("X", *answer.symbols[1:]))
         return answer
 
 
@@ -250,6 +258,7 @@ class Moody:
         (ServingError("server is away"), "no_forecast"),
         (StaleFeaturesError("features are 2 days old"), "no_forecast"),
         ("foreign", "no_forecast"),
+        ("forgotten", "no_forecast"),
         ("old", "staleness"),
         ("future", "staleness"),
     ],
@@ -294,18 +303,28 @@ def test_a_server_that_is_gone_stops_the_buying_and_not_the_engine(make_bars, ma
 
 
 def test_an_answer_after_the_deadline_is_not_used(make_bars, make_rig, divided):
-    """The deadline is the bar's: a late sleeve, and all that are asked after it, are reduce-only."""
+    """The deadline is the bar's: after it all sleeves that were answered are reduce-only."""
     bars = make_bars()
-    forecaster = Moody(divided(bars), {"sleeve-02": "late"})
+    forecaster = Moody(divided(bars), {"sleeve-01": ServingError("away"), "sleeve-02": "late"})
     rig = make_rig(bars, forecaster=forecaster, limits=RiskLimits(max_weight=0.6, prediction_deadline_ms=50))
     (outcome,) = rig.run(0, 1)
-    (refusal,) = outcome.refusals
-    assert (refusal.rule, refusal.sleeves) == ("prediction_deadline", ("sleeve-02", "sleeve-03"))
-    assert "50 ms" in refusal.reason
-    assert "sleeve-03" not in forecaster.inner.asked
-    assert set(outcome.forecasts) == {"sleeve-00", "sleeve-01"}
-    shares = [Decimal(record.body["quantities"][2]) for record in (rig.run(1, 2), rig.records("fill"))[1]]
-    assert shares == [0] * 5
+    failed, late = outcome.refusals
+    assert (failed.rule, failed.sleeves) == ("no_forecast", ("sleeve-01",))
+    assert (late.rule, late.sleeves) == ("prediction_deadline", ("sleeve-00", "sleeve-02", "sleeve-03"))
+    assert "50 ms" in late.reason
+    assert outcome.forecasts == {}
+    assert outcome.orders == ()
+
+
+def test_a_bar_is_asked_for_once(make_bars, make_rig, divided):
+    """One request names all sleeves, and each trades on the answer that is its own."""
+    bars = make_bars()
+    rig = make_rig(bars, forecaster=divided(bars))
+    (outcome,) = rig.run(0, 1)
+    assert rig.forecaster.asked == [rig.engine.portfolio.names]
+    assert {sleeve: one.version for sleeve, one in outcome.forecasts.items()} == {
+        "sleeve-00": "2", "sleeve-01": "2", "sleeve-02": "1", "sleeve-03": "1",
+    }  # fmt: skip
 
 
 def test_a_drawdown_at_the_limit_stops_the_buying(make_bars, make_rig):

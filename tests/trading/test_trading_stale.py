@@ -44,9 +44,7 @@ def decision_inputs(bars, answers, reduced=()):
 def forecast_of(bars):
     """The first symbol is the worst and the last the best."""
     scores = np.tile(np.arange(float(len(bars.symbols))), (len(bars.timestamps), 1))
-    return ArrayForecaster(bars.timestamps, bars.symbols, scores).forecast(
-        bars.symbols, bars.at(1).timestamp, "sleeve-00"
-    )
+    return ArrayForecaster(bars.timestamps, bars.symbols, scores).forecast(bars.symbols, bars.at(1).timestamp)
 
 
 def test_stale_scores_only_reduce(make_bars):
@@ -69,7 +67,7 @@ def test_a_refusal_of_the_server_only_reduces(make_bars):
     bars = make_bars(count=3, symbols=3)
 
     class Refusing:
-        def forecast(self, symbols, as_of, sleeve):
+        def forecasts(self, symbols, as_of, sleeves):
             raise ServingError("127.0.0.1:8001 gave no prediction: INTERNAL: the model fails")
 
     forecasts, refusals = request_forecasts(Refusing(), bars.symbols, bars.at(1).timestamp, SLEEVES, 2_000)

@@ -1,4 +1,7 @@
-"""Retries: backoff with jitter, on named errors only, and never past a deadline."""
+"""Retries: backoff with jitter, on named errors only, and never past a deadline.
+
+Not by stamina: it reads the time itself, and a replay gives its own clock and its own sleep.
+"""
 
 from __future__ import annotations
 

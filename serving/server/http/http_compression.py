@@ -1,6 +1,7 @@
 """Compression of HTTP bodies: gzip, and deflate, which means zlib's format (RFC 9110, section 8.4.1).
 
-Names of encodings are not case-sensitive.
+Names of encodings are not case-sensitive. Not by Starlette's middleware: it knows no deflate, which clients
+of Triton ask for, compresses where `q=0` forbids it, and decompresses no request.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 uvicorn limits neither. An incomplete header holds a connection and memory but does not count in
 `serving.server.admission`, so nothing else would ever end it. `serving.server.http.http_body` does the same
-for bodies.
+for bodies. uvicorn's protocol of h11 would bound the size, but not the time, and parses in Python; where a
+header ends is known to the parser alone, which is why this derives from its protocol. A test sends late and
+large headers to a real server, so that a new uvicorn cannot undo the limits unseen.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from monitoring.drift.calibration import DriftCalibration
 from monitoring.drift.drift_monitor import DriftMonitor, FeatureMatrix
 from monitoring.retrain_policy import make_retrain_policy
 from monitoring.retrain_trigger import DriftWatch
+from serving.log.logged_answers import LoggedAnswer, distinct_answers, widest_answer
 from serving.log.prediction_log import PredictionLogReader, PredictionRow
 
 UniverseOf = Callable[[str], tuple[str, ...]]
@@ -145,23 +146,17 @@ def live_features(
     tuple of datetime, ndarray or None, str
         Close of the bar; features, float32 `[symbols, features]` in the order of the universe, or None for a
         bar without a request for the whole universe; hash of the feature set. Where the universe is not
-        known, the first answer to most symbols counts.
+        known, the last answer to most symbols counts.
     """
-    widest: dict[datetime, PredictionRow] = {}
-    for row in rows:
-        if row.route != Route.CHAMPION or row.as_of is None or not row.symbols:
-            continue
-        known = widest.get(row.as_of)
-        if known is None or _covered(row, universe_of) > _covered(known, universe_of):
-            widest[row.as_of] = row
-    for as_of, row in widest.items():
-        yield as_of, _aligned(row, universe_of(row.version)), row.feature_set
-
-
-def _covered(row: PredictionRow, universe_of: UniverseOf) -> int:
-    """Count the requested symbols that belong to the version's universe."""
-    universe, requested = universe_of(row.version), set(row.symbols)
-    return len(requested & set(universe)) if universe else len(requested)
+    by_bar: dict[datetime, list[LoggedAnswer]] = {}
+    for answer in distinct_answers(rows):
+        if Route.CHAMPION in answer.routes:
+            by_bar.setdefault(answer.as_of, []).append(answer)
+    for as_of, answers in by_bar.items():
+        widest = widest_answer(answers, universe_of)
+        if widest is not None:
+            row = widest.last
+            yield as_of, _aligned(row, universe_of(row.version)), row.feature_set
 
 
 def _aligned(row: PredictionRow, universe: tuple[str, ...]) -> FeatureMatrix | None:

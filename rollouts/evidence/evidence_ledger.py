@@ -43,7 +43,7 @@ class Observation:
         Largest difference between the challenger's logged scores and those of the registered file on
         backfilled features.
     errors : int
-        Failed answers of the challenger at this bar.
+        Route keys for which the challenger failed at this bar.
     fault : str
         Finding of a guard; empty if there is none.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,10 @@ LATENCY_MULTIPLE = 2.0
 """Multiple of the champion's p99 latency that a challenger must exceed, besides the limit."""
 MIN_ANSWERS = 100
 """Answers below which a 99th percentile is not informative."""
+SLOW_SHARE = 0.01
+"""Share of answers beyond the 99th percentile."""
+MAX_CHANCE = 1e-5
+"""Chance below which so many slow answers are a fault: three of the first five, four of the first 14."""
 
 
 @dataclass(slots=True)
@@ -49,15 +54,41 @@ class Guards:
         )
 
     def _slow(self) -> str:
-        if len(self._latencies) < MIN_ANSWERS:
-            return ""
-        p99 = _p99(self._latencies)
-        if p99 <= max(self.max_latency_ms, LATENCY_MULTIPLE * _p99(self._champions)):
-            return ""
-        return (
-            f"p99 of {len(self._latencies)} answers is {p99:.0f} ms "
-            f"(rollout.max_latency_ms is {self.max_latency_ms:g})"
-        )
+        limit = max(self.max_latency_ms, LATENCY_MULTIPLE * _p99(self._champions))
+        count, setting = len(self._latencies), f"(rollout.max_latency_ms is {self.max_latency_ms:g})"
+        if count >= MIN_ANSWERS:
+            p99 = _p99(self._latencies)
+            return f"p99 of {count} answers is {p99:.0f} ms {setting}" if p99 > limit else ""
+        slow = sum(latency > limit for latency in self._latencies)
+        if slow and chance_of_slow(slow, count) <= MAX_CHANCE:
+            return f"{slow} of {count} answers took longer than {limit:.0f} ms {setting}"
+        return ""
+
+
+def chance_of_slow(slow: int, count: int, share: float = SLOW_SHARE) -> float:
+    """Compute the chance of at least `slow` of `count` answers, where each is slow with chance `share`.
+
+    Parameters
+    ----------
+    slow, count : int
+        Numbers of slow answers and of all.
+    share : float
+        Chance of one slow answer, from 0 to 1.
+
+    Returns
+    -------
+    float
+        Upper tail of the binomial distribution.
+
+    Examples
+    --------
+    >>> round(chance_of_slow(2, 2), 6)
+    0.0001
+    """
+    return sum(
+        math.comb(count, number) * share**number * (1 - share) ** (count - number)
+        for number in range(slow, count + 1)
+    )
 
 
 def _oldest(as_of: datetime, rows: Sequence[PredictionRow]) -> float:

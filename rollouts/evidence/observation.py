@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from models.registry.card import Card
 from rollouts.evidence.evidence_ledger import Observation
 from rollouts.evidence.guards import Guards
 from rollouts.evidence.score_parity import FrameCache, ScoreRecomputation
+from serving.log.logged_answers import LoggedAnswer, distinct_answers, widest_answer
 from serving.log.prediction_log import PredictionRow
 
 Vector = npt.NDArray[np.float64]
@@ -47,25 +47,26 @@ class ObservationBuilder:
 
         `frames` may hold the features of these bars and later ones, so that they need not be computed again.
         """
-        # Rows without symbols are scores of a client's own inputs, which belong to no bar.
-        rows = [row for row in rows if row.symbols]
-        champion = [row for row in rows if row.version == document.champion]
-        challenger = [row for row in rows if row.version == document.challenger]
-        answered = [row for row in challenger if not row.error]
+        answers = distinct_answers(rows)
+        champion = [answer for answer in answers if answer.version == document.champion]
+        challenger = [answer for answer in answers if answer.version == document.challenger]
         if not champion or not challenger:
             return None
-        ours, theirs = (widest_answer(some, bars.symbols) for some in (champion, challenger))
-        known = frames or self.recomputation.frames(bars)
+        answered = [answer for answer in challenger if not answer.error]
+        scored = [answer for answer in champion if not answer.error]
+        ours, theirs = (widest_answer(some, lambda version: bars.symbols) for some in (scored, answered))
+        known, beside = frames or self.recomputation.frames(bars), ours.last if ours else None
         return Observation(
             as_of=as_of,
             close=bars.adjusted_close[-1],
             champion=scores_of(ours, bars.symbols),
             challenger=scores_of(theirs, bars.symbols),
             recomputation=max(
-                (self.recomputation.difference(row, known, ours) for row in _distinct(answered)), default=0.0
+                (self.recomputation.difference(answer.last, known, beside) for answer in answered),
+                default=0.0,
             ),
-            errors=len(challenger) - len(answered),
-            fault=self.guards.check(as_of, answered, champion),
+            errors=sum(len(answer.route_keys) for answer in challenger if answer.error),
+            fault=self.guards.check(as_of, _rows(answered), _rows(champion)),
         )
 
     def past(self, document: RolloutDocument, card: Card, bars: BarPanel) -> Iterator[Observation]:
@@ -90,32 +91,16 @@ class ObservationBuilder:
             yield Observation(to_datetime(bars.timestamps[index]), close[index], champion, challenger, 0.0)
 
 
-def widest_answer(rows: Sequence[PredictionRow], symbols: tuple[str, ...]) -> PredictionRow | None:
-    """Select the answer that covers most of `symbols`, the last of those.
+def scores_of(answer: LoggedAnswer | None, symbols: tuple[str, ...]) -> Vector:
+    """Return the scores of `answer` in the order of `symbols`, float64.
 
-    Returns None where all failed.
-
-    A client that asks for only a few symbols therefore does not decide how the version is judged.
+    Symbols that `answer` lacks are NaN.
     """
-    market = set(symbols)
-    good = [row for row in rows if not row.error]
-    return max(reversed(good), key=lambda row: len(market.intersection(row.symbols)), default=None)
-
-
-def scores_of(row: PredictionRow | None, symbols: tuple[str, ...]) -> Vector:
-    """Return the scores of `row` in the order of `symbols`, float64.
-
-    Symbols that `row` lacks are NaN.
-    """
-    if row is None:
+    if answer is None:
         return np.full(len(symbols), np.nan)
-    return align_symbols(np.asarray(row.scores, dtype=np.float64), row.symbols, symbols)
+    return align_symbols(np.asarray(answer.last.scores, dtype=np.float64), answer.last.symbols, symbols)
 
 
-def _distinct(rows: Sequence[PredictionRow]) -> list[PredictionRow]:
-    """Keep one row for each different answer, because twenty sleeves mostly get the same one."""
-    seen: dict[tuple[Any, ...], PredictionRow] = {}
-    for row in rows:
-        scores = np.asarray(row.scores, dtype=np.float64).tobytes()
-        seen.setdefault((row.input_hash, row.symbols, scores), row)
-    return list(seen.values())
+def _rows(answers: Iterable[LoggedAnswer]) -> list[PredictionRow]:
+    """Return all rows behind `answers`: each measured a run of its own."""
+    return [row for answer in answers for row in answer.rows]

@@ -273,6 +273,19 @@ def test_slow_and_stale_answers_end_a_rollout(universe: Universe) -> None:
         assert lenient.check(as_of, [replace(row, **moved) for row in rows]) == ""
 
 
+def test_a_few_slow_answers_are_a_fault_only_where_chance_does_not_explain_them(universe: Universe) -> None:
+    """One answer a bar: a slow challenger is found at its third bar, a machine that stalls twice is not."""
+    as_of = to_datetime(universe.bars.timestamps[FIRST])
+    row = universe.row(FIRST, "2", "canary", universe.scores["2"][FIRST])
+    slow = replace(row, latency_ms=900.0)
+    guards = Guards(max_latency_ms=250.0, max_staleness_seconds=0.0)
+    said = [guards.check(as_of, [slow], [row]) for _ in range(3)]
+    assert said[:2] == ["", ""]
+    assert said[2] == "3 of 3 answers took longer than 250 ms (rollout.max_latency_ms is 250)"
+    guards = Guards(max_latency_ms=250.0, max_staleness_seconds=0.0)
+    assert not any(guards.check(as_of, [slow if bar in (3, 40) else row], [row]) for bar in range(99))
+
+
 def test_a_stale_challenger_is_rolled_back_by_the_guard(universe: Universe) -> None:
     """The guard's finding is the verdict and is journaled in words."""
     controller = _controller(universe)

@@ -111,6 +111,23 @@ def test_who_asks_for_one_symbol_has_no_say_in_the_rest(universe: Universe) -> N
     np.testing.assert_allclose(seen.challenger, universe.scores["2"][index], atol=1e-6)
 
 
+def test_a_failure_counts_once_for_each_sleeve(universe: Universe) -> None:
+    """A challenger that failed for two sleeves, one of them asked for again, failed twice."""
+    index, bars = FIRST + 1, universe.bars
+    as_of = to_datetime(bars.timestamps[index])
+    champion, challenger = universe.rows(index, "1", "2")
+    nothing = np.full(len(bars.symbols), np.nan)
+    failed = universe.row(index, "2", "shadow", nothing, error="overloaded")
+    together = replace(failed, route_keys=("sleeve-00", "sleeve-01"))
+    alone = [replace(failed, route_keys=(key,)) for key in ("sleeve-00", "sleeve-01", "sleeve-00")]
+    document = _document(universe)
+    for failures in ([together], alone):
+        witness = ObservationBuilder(ScoreRecomputation(universe.registry, DEFAULT), Guards(250.0, 0.0))
+        rows = [champion, challenger, *failures]
+        seen = witness.observe(document, as_of, rows, bars.between(end=as_of))
+        assert seen is not None and seen.errors == 2
+
+
 def _document(universe: Universe) -> RolloutDocument:
     controller = _controller(universe)
     controller.crown("1")

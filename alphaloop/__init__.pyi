@@ -1,4 +1,4 @@
-from .allocation import AllocationPolicy as AllocationPolicy
+from .allocation import AllocationStrategy as AllocationStrategy
 from .allocation import next_weights as next_weights
 from .bars import BARS_SCHEMA as BARS_SCHEMA
 from .bars import Bar as Bar
@@ -12,6 +12,9 @@ from .decision.book_limits import BookLimits as BookLimits
 from .decision.modelled_book import ModelledBook as ModelledBook
 from .decision.returns import bar_returns as bar_returns
 from .decision.returns import forward_returns as forward_returns
+from .decision.strategy import Strategy as Strategy
+from .decision.strategy import StrategyIdentity as StrategyIdentity
+from .decision.strategy import StrategyView as StrategyView
 from .errors import AlphaloopError as AlphaloopError
 from .errors import DataError as DataError
 from .forecasts import Forecast as Forecast
@@ -30,7 +33,7 @@ __version__: str
 
 __all__ = [
     "BARS_SCHEMA",
-    "AllocationPolicy",
+    "AllocationStrategy",
     "AlphaloopError",
     "Bar",
     "BarPanel",
@@ -48,6 +51,9 @@ __all__ = [
     "Settings",
     "Side",
     "Slice",
+    "Strategy",
+    "StrategyIdentity",
+    "StrategyView",
     "SystemClock",
     "bar_returns",
     "forward_returns",

@@ -1,6 +1,6 @@
-"""Allocation of capital: pure functions from scores to portfolio weights.
+"""Allocation of capital, the built-in strategy: from scores to portfolio weights.
 
-The promotion gate, backtest, paper and live trading all use them. The book is long-only around equal weight:
+The book is long-only around equal weight:
 a symbol with an average score holds `gross / symbols`, and one with a better score holds more. Two brakes
 keep costs down: each bar trades only a share of the way to the target (Gârleanu and Pedersen 2013, "Dynamic
 Trading with Predictable Returns and Transaction Costs"), and distances below a band are not traded at all.
@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+
+from alphaloop.decision.strategy import StrategyView
 
 if TYPE_CHECKING:
     from alphaloop.settings.trading import TradingSettings
@@ -22,8 +24,8 @@ Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AllocationPolicy:
-    """Parameters that turn scores into weights.
+class AllocationStrategy:
+    """Long-only tilts around equal weight, traded part of the way at each bar.
 
     Parameters
     ----------
@@ -47,11 +49,13 @@ class AllocationPolicy:
 
     Examples
     --------
-    >>> AllocationPolicy(rate=0.0)
+    >>> AllocationStrategy(rate=0.0)
     Traceback (most recent call last):
         ...
     ValueError: rate is 0.0; it is a share of the distance, in (0, 1]
     """
+
+    name: ClassVar[str] = "allocation"
 
     tilt: float = 0.5
     rate: float = 0.1
@@ -65,9 +69,13 @@ class AllocationPolicy:
             raise ValueError(f"tilt and band cannot be negative, and gross must be positive: {self}")
 
     @classmethod
-    def from_settings(cls, settings: TradingSettings) -> AllocationPolicy:
-        """Return the policy that `settings.trading` describes."""
+    def from_settings(cls, settings: TradingSettings) -> AllocationStrategy:
+        """Return the allocation with `tilt`, `rate`, `band` and `max_gross` of `settings.trading`."""
         return cls(tilt=settings.tilt, rate=settings.rate, band=settings.band, gross=settings.max_gross)
+
+    def weights(self, view: StrategyView) -> Vector:
+        """Compute the weights after this bar's trade, `[symbols]`; see `next_weights`."""
+        return next_weights(view.scores, view.current, self)
 
 
 def rank_scores(scores: npt.ArrayLike) -> Vector:
@@ -109,24 +117,24 @@ def _ranks_without_ties(count: int) -> Vector:
     return ranks
 
 
-def target_weights(scores: npt.ArrayLike, current: Vector, policy: AllocationPolicy) -> Vector:
+def target_weights(scores: npt.ArrayLike, current: Vector, allocation: AllocationStrategy) -> Vector:
     """Compute the weights that `scores` lead to, without regard to trading costs.
 
-    Weights are `[symbols]`, none negative, and sum to `policy.gross`. A symbol without a score keeps its
+    Weights are `[symbols]`, none negative, and sum to `allocation.gross`. A symbol without a score keeps its
     current weight, and the others share what is left.
     """
     ranks = rank_scores(scores)
     scored = np.isfinite(ranks)
     weights = np.asarray(current, dtype=np.float64).copy()
-    available = policy.gross - weights[~scored].sum()
+    available = allocation.gross - weights[~scored].sum()
     if not scored.any() or available <= 0:
         return weights
-    tilted = np.maximum(1.0 + policy.tilt * ranks[scored], 0.0)
+    tilted = np.maximum(1.0 + allocation.tilt * ranks[scored], 0.0)
     weights[scored] = available * tilted / tilted.sum()
     return weights
 
 
-def next_weights(scores: npt.ArrayLike, current: Vector, policy: AllocationPolicy) -> Vector:
+def next_weights(scores: npt.ArrayLike, current: Vector, allocation: AllocationStrategy) -> Vector:
     """Compute the weights to hold after this bar's trade.
 
     The trade goes part of the way to the target, and only where the distance is outside the band. From cash
@@ -139,7 +147,7 @@ def next_weights(scores: npt.ArrayLike, current: Vector, policy: AllocationPolic
         Scores of one bar; a symbol with NaN keeps its current weight.
     current : ndarray of float64, shape [symbols]
         Weights before the trade, as shares of equity.
-    policy : AllocationPolicy
+    allocation : AllocationStrategy
         Tilt, rate, band and gross.
 
     Returns
@@ -154,33 +162,14 @@ def next_weights(scores: npt.ArrayLike, current: Vector, policy: AllocationPolic
     Examples
     --------
     >>> import numpy as np
-    >>> next_weights([0.3, 0.1, 0.2], np.zeros(3), AllocationPolicy(tilt=0.4)).round(3).tolist()
+    >>> next_weights([0.3, 0.1, 0.2], np.zeros(3), AllocationStrategy(tilt=0.4)).round(3).tolist()
     [0.497, 0.17, 0.333]
     """
     current = np.asarray(current, dtype=np.float64)
-    target = target_weights(scores, current, policy)
+    target = target_weights(scores, current, allocation)
     if not current.any():
         return target
     distance = target - current
-    equal = policy.gross / len(current)
-    traded = np.where(np.abs(distance) >= policy.band * equal, policy.rate * distance, 0.0)
+    equal = allocation.gross / len(current)
+    traded = np.where(np.abs(distance) >= allocation.band * equal, allocation.rate * distance, 0.0)
     return np.maximum(current + traded, 0.0)
-
-
-def drift_weights(weights: Vector, returns: Vector, gain: float | None = None) -> tuple[Vector, float]:
-    """Return the weights after one bar of `returns`, and the return of the book.
-
-    Weights and returns are `[symbols]`. A missing return counts as 0, and cash earns nothing. Give `gain`,
-    the return of the book, where `weights` are not all that the book holds. A book that has lost everything
-    holds nothing afterwards.
-    """
-    known = np.nan_to_num(returns)
-    gain = float(weights @ known) if gain is None else gain
-    if gain <= -1.0:
-        return np.zeros(len(weights)), gain
-    return weights * (1.0 + known) / (1.0 + gain), gain
-
-
-def turnover(before: Vector, after: Vector) -> float:
-    """Return the one-way turnover, the sum of absolute changes of weight."""
-    return float(np.abs(after - before).sum())

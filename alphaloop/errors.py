@@ -77,6 +77,14 @@ class PluginError(InputError):
     """A plug-in of the user's that cannot be loaded, or has the name of another one."""
 
 
+class StrategyError(InputError):
+    """A strategy that failed, or that gave weights which no book can hold; the message names both."""
+
+
+class NotReplayableError(AlphaloopError):
+    """A decision whose strategy is not to be had here: nothing is known to be wrong with it."""
+
+
 class MissingPartError(InputError):
     """A library or server that the command needs and that is not installed."""
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel, FloatMatrix, Timestamps
 from alphaloop.clock import monotonic
 from alphaloop.settings.settings import Settings
@@ -35,7 +36,10 @@ DRAWS, SEED = 200, 20180102
 NAMES, BARS, FIRST = 20, 2_512, 252
 PERSISTENCE = 0.98
 """Correlation of a planted signal with itself a bar before: half of it is gone after seven weeks."""
-POLICY, DEMANDS = replace(EvaluationPolicy.from_settings(Settings()), seed=SEED), GatePolicy()
+POLICY, DEMANDS = (
+    replace(EvaluationPolicy.from_settings(Settings(), AllocationStrategy()), seed=SEED),
+    GatePolicy(),
+)
 FAITHFUL: Any = SimpleNamespace(reasons=())
 PROVEN = LookAheadResult((), 1, ("every day",))
 """The look-ahead check of scores that are drawn: nothing in them changes."""

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from alphaloop.allocation import AllocationPolicy
 from alphaloop.bars import to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
@@ -34,7 +33,7 @@ from trading.engine import TradingEngine
 from trading.forecaster import ServedForecaster
 from trading.progress import SESSION_KIND, session_body
 from trading.risk.risk_check import RiskCheck, RiskLimits
-from trading.strategies.allocation import AllocationStrategy
+from trading.strategy import configured_strategy
 
 
 @dataclass(slots=True)
@@ -87,7 +86,7 @@ def open_loop(
     Raises
     ------
     UnknownNameError
-        For a broker that does not exist.
+        For a broker or a strategy that does not exist.
     PortInUseError
         For a metrics port that another process holds.
     SettingsError
@@ -130,7 +129,7 @@ def open_loop(
                 symbols=symbols,
                 broker=find_broker(broker)(costs),
                 forecaster=forecaster,
-                strategy=AllocationStrategy(AllocationPolicy.from_settings(trading)),
+                strategy=configured_strategy(trading),
                 risk=RiskCheck(RiskLimits.from_settings(trading)),
                 costs=costs,
                 sleeves=sleeve_names(trading.sleeves),

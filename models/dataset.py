@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.bars import FloatMatrix
+from alphaloop.bars import FloatMatrix, to_datetime
 from alphaloop.errors import DataError
 from features.compute.batch import FeatureFrame
 from models.labels import cross_sectional_z_scores, forward_returns
@@ -140,13 +142,34 @@ def feature_windows(values: Panel, bars: Indices, symbols: Indices, lookback: in
     return np.ascontiguousarray(values[bars[:, None] + steps, symbols[:, None]])
 
 
+@dataclass(frozen=True, slots=True)
+class PanelBar:
+    """The bar of a panel, and its symbols in the order of the panel's rows."""
+
+    as_of: datetime
+    symbols: tuple[str, ...]
+
+
 def complete_panels(frame: FeatureFrame, lookback: int, count: int) -> list[Panel]:
     """Return up to `count` panels `[symbols, lookback, features]`, evenly spaced in time.
 
     Symbols with incomplete features are left out of a panel.
     """
+    return [frame.window(bar, lookback)[rows] for bar, rows in _complete_bars(frame, lookback, count)]
+
+
+def panel_bars(frame: FeatureFrame, lookback: int, count: int) -> list[PanelBar]:
+    """Return the bar and the symbols of each of the `complete_panels`."""
+    return [
+        PanelBar(to_datetime(frame.timestamps[bar]), tuple(compress(frame.symbols, rows)))
+        for bar, rows in _complete_bars(frame, lookback, count)
+    ]
+
+
+def _complete_bars(frame: FeatureFrame, lookback: int, count: int) -> list[tuple[int, npt.NDArray[np.bool_]]]:
+    """Choose up to `count` bars with two complete symbols or more, each with a flag a symbol."""
     bars = np.arange(len(frame.timestamps))
     complete = complete_windows(frame.values, bars, lookback)
     usable = bars[complete.sum(axis=1) > 1]
     chosen = np.unique(np.linspace(0, len(usable) - 1, min(count, len(usable))).astype(np.intp))
-    return [frame.window(int(bar), lookback)[complete[bar]] for bar in usable[chosen]]
+    return [(int(bar), complete[bar]) for bar in usable[chosen]]

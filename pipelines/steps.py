@@ -87,6 +87,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     from models.registry.model_registry import Registry
     from models.training.train import train
     from monitoring.drift.calibration import fit_missing_calibration
+    from trading.strategy import configured_strategy
 
     chosen = settings_from_json(settings)
     registry = Registry(chosen.paths.registry)
@@ -102,6 +103,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
         chosen,
         model=model,
         trials=0,
+        strategy=configured_strategy(chosen.trading),
         pipeline_run=run,
         champion=registry.card(model, document.champion) if document else None,
         parameters=_last_parameters(registry, model, family),

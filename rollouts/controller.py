@@ -13,11 +13,11 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from alphaloop.allocation import AllocationPolicy
 from alphaloop.bars import BarPanel
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
+from alphaloop.decision.strategy import Strategy
 from alphaloop.errors import MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind, RolloutState
@@ -64,8 +64,8 @@ class RolloutController:
         Recomputes scores of registered versions, to compare them with the logged ones.
     policy : RolloutPolicy
         Stages and error budget.
-    allocation : AllocationPolicy
-        Turns scores into the weights of the paper books.
+    strategy : Strategy
+        Turns scores into the weights of the paper books; the one that trades.
     costs : CostModel
         Trading costs of the paper books.
     limits : BookLimits, optional
@@ -85,7 +85,7 @@ class RolloutController:
         journal: Journal,
         recomputation: ScoreRecomputation,
         policy: RolloutPolicy,
-        allocation: AllocationPolicy,
+        strategy: Strategy,
         costs: CostModel,
         *,
         limits: BookLimits | None = None,
@@ -98,7 +98,7 @@ class RolloutController:
         self._registry = registry
         self._recomputation = recomputation
         self._policy = policy
-        self._allocation = allocation
+        self._strategy = strategy
         self._costs = costs
         self._limits = limits or BookLimits()
         self._guards = guards
@@ -324,7 +324,7 @@ class RolloutController:
             ledger = EvidenceLedger(
                 policy=self._policy,
                 expectation=ranges_from_card(card, self._card(document.champion)),
-                allocation=self._allocation,
+                strategy=self._strategy,
                 limits=self._limits,
                 costs=self._costs,
                 tolerance=RECOMPUTATION_TOLERANCE,

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from alphaloop.allocation import AllocationPolicy
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import SystemClock
 from alphaloop.costs import CostModel
@@ -34,6 +33,7 @@ from rollouts.run import RolloutRun
 from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, RolloutOutcome, Transition
 from rollouts.validation.power import bars_to_find
 from serving.log.prediction_log import PredictionLogReader, PredictionRow
+from trading.strategy import configured_strategy
 
 MIN_POWER = 0.8
 """Smallest power with which a rollout's longest duration counts as able to decide."""
@@ -66,7 +66,7 @@ def make_controller(
         journal=journal,
         recomputation=ScoreRecomputation(registry, feature_set_of(settings)),
         policy=make_rollout_policy(settings),
-        allocation=AllocationPolicy.from_settings(settings.trading),
+        strategy=configured_strategy(settings.trading),
         costs=CostModel.from_settings(settings.trading),
         limits=BookLimits.from_settings(settings.trading),
         guards=lambda: Guards(settings.rollout.max_latency_ms, settings.rollout.max_staleness_seconds),

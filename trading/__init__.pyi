@@ -19,10 +19,10 @@ from .recovery import restore_engine as restore_engine
 from .risk.risk_check import Refusal as Refusal
 from .risk.risk_check import RiskCheck as RiskCheck
 from .risk.risk_check import RiskLimits as RiskLimits
-from .strategies.allocation import AllocationStrategy as AllocationStrategy
+from .strategy import configured_strategy as configured_strategy
+from .strategy import find_strategy as find_strategy
 
 __all__ = [
-    "AllocationStrategy",
     "ArrayForecaster",
     "BacktestResult",
     "BarOutcome",
@@ -38,9 +38,11 @@ __all__ = [
     "ServedForecaster",
     "Sleeves",
     "TradingEngine",
+    "configured_strategy",
     "decide",
     "equal_weight",
     "find_broker",
+    "find_strategy",
     "momentum_12_1",
     "performance_metrics",
     "restore_engine",

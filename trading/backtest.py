@@ -16,19 +16,19 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.allocation import AllocationPolicy, next_weights
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel, Timestamps, to_datetime, to_datetime64
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
 from alphaloop.decision.entitlements import infer_entitlements
 from alphaloop.decision.returns import fill_forward
+from alphaloop.decision.strategy import Strategy, StrategyView, strategy_weights
 from alphaloop.rollout_document import sleeve_names
 from alphaloop.statistics.bars_per_year import TRADING_DAYS_A_YEAR, annual_bars, year_and_month
 from trading.broker import find_broker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
 from trading.risk.risk_check import RiskCheck, RiskLimits
-from trading.strategies.allocation import AllocationStrategy
 
 Vector = npt.NDArray[np.float64]
 
@@ -163,7 +163,7 @@ def run_backtest(
     bars: BarPanel,
     scores: npt.NDArray[np.floating],
     *,
-    policy: AllocationPolicy | None = None,
+    strategy: Strategy | None = None,
     limits: RiskLimits | None = None,
     costs: CostModel | None = None,
     capital: int = 1_000_000,
@@ -178,8 +178,8 @@ def run_backtest(
         Bars to trade on.
     scores : ndarray of float, shape [timestamps, symbols]
         Scores known at each bar's close; a row of NaN trades nothing.
-    policy : AllocationPolicy, optional
-        Parameters of the allocation.
+    strategy : Strategy, optional
+        Turns scores into weights; by default `AllocationStrategy`.
     limits : RiskLimits, optional
         Risk limits; by default without a prediction deadline.
     costs : CostModel, optional
@@ -218,7 +218,7 @@ def run_backtest(
         symbols=bars.symbols,
         broker=find_broker("paper")(costs),
         forecaster=ArrayForecaster(bars.timestamps, bars.symbols, scores),
-        strategy=AllocationStrategy(policy or AllocationPolicy()),
+        strategy=strategy or AllocationStrategy(),
         risk=RiskCheck(limits or RiskLimits(prediction_deadline_ms=None)),
         costs=costs,
         sleeves=sleeve_names(sleeves),
@@ -286,9 +286,9 @@ def equal_weight(bars: BarPanel, costs: CostModel, start: datetime | None = None
 
 
 def momentum_12_1(
-    bars: BarPanel, costs: CostModel, policy: AllocationPolicy, start: datetime | None = None
+    bars: BarPanel, costs: CostModel, strategy: Strategy, start: datetime | None = None
 ) -> Vector:
-    """Compute the equity of 12-1 momentum through the same allocation.
+    """Compute the equity of 12-1 momentum through the same strategy.
 
     The score is the adjusted return from twelve months to one month ago: from 252 to 21 exchange days, or as
     many bars of another frequency as a year and a month have.
@@ -299,8 +299,8 @@ def momentum_12_1(
         Bars to trade on.
     costs : CostModel
         Trading costs.
-    policy : AllocationPolicy
-        Parameters of the allocation.
+    strategy : Strategy
+        Turns scores into weights.
     start : datetime, optional
         First bar; earlier bars only warm the score up. Without it the first year is spent in cash.
 
@@ -308,6 +308,11 @@ def momentum_12_1(
     -------
     ndarray of float64, shape [bars from start]
         Equity net of costs, from 1.0 at the start.
+
+    Raises
+    ------
+    StrategyError
+        Where the strategy fails on any bar.
 
     References
     ----------
@@ -317,9 +322,12 @@ def momentum_12_1(
     adjusted = fill_forward(bars.adjusted_close)
     scores = np.full(adjusted.shape, np.nan)
     scores[year:] = adjusted[year - month : -month] / adjusted[:-year] - 1.0
-    return _simulate(
-        bars, costs, lambda index, current: next_weights(scores[index], current, policy), _first(bars, start)
-    )
+
+    def decide(index: int, current: Vector) -> Vector:
+        view = StrategyView(to_datetime(bars.timestamps[index]), bars.symbols, scores[index], current)
+        return strategy_weights(strategy, view)
+
+    return _simulate(bars, costs, decide, _first(bars, start))
 
 
 def _simulate(

@@ -5,8 +5,9 @@ The engine journals the inputs, so that any decision can be computed again, to t
 
 - inputs: `rule` (number of the rule that decided; without it, rule 1), `decision_id, as_of, symbols, prices,
   blocked, sleeves, cash, quantities [sleeves][symbols], peak, answers` (see `trading.forecasts`; each lists
-  its sleeves and prediction ids), `reduced` (refusals known before the decision), `policy, limits,
-  simulated`;
+  its sleeves and prediction ids), `reduced` (refusals known before the decision), `strategy` (`name,
+  parameters, digest`; a body of rule 2 has the parameters of `allocation` as `policy`), `limits, simulated`;
+- for recovery, not for the computation: `changes` (units by symbol and sleeve, without rule 2);
 - for readers, not for the computation: `equity`; by sleeve `equities, costs, traded` (costs and traded since
   the start); `crossing` (symbols whose changes cancel out between sleeves), `adjustments` (the factors that
   the books are based on) and `cost_bps` (commission, half spread);
@@ -17,7 +18,7 @@ The engine journals the inputs, so that any decision can be computed again, to t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -25,21 +26,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.allocation import AllocationPolicy
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.decision.obtainable_price import holdings_value
+from alphaloop.decision.strategy import Strategy, StrategyIdentity, StrategyView, strategy_weights
+from alphaloop.errors import StrategyError
 from alphaloop.forecasts import SymbolStatus
 from alphaloop.orders import Order, Side, client_order_id
 from trading.execution.netting import LOT, ZERO
 from trading.execution.sleeves import OpenChange
 from trading.forecasts import SharedForecast
 from trading.risk.risk_check import Refusal, RiskCheck, RiskLimits
-from trading.strategies.allocation import AllocationStrategy
 
 Matrix = npt.NDArray[np.float64]
 
 FIRST_RULE = 1
 """Number of the rule of bodies that name none."""
-CURRENT_RULE = 2
+POLICY_RULE = 2
+"""Number of the rule whose bodies name no strategy: `policy` has the parameters of `allocation`."""
+CURRENT_RULE = 3
 """Number of the rule that `decide` implements.
 
 Raise it with every change of what follows from the same inputs, and keep the previous rule in
@@ -81,8 +85,8 @@ class DecisionInputs:
         Forecasts, each with its sleeves.
     reduced : tuple of Refusal
         Refusals known before the decision; their sleeves may only reduce positions.
-    policy : AllocationPolicy
-        Parameters of the allocation.
+    strategy : StrategyIdentity
+        Name, parameters and code of the strategy.
     limits : RiskLimits
         Risk limits.
     simulated : bool
@@ -104,7 +108,7 @@ class DecisionInputs:
     peak: Decimal
     answers: tuple[SharedForecast, ...]
     reduced: tuple[Refusal, ...]
-    policy: AllocationPolicy
+    strategy: StrategyIdentity
     limits: RiskLimits
     simulated: bool
     providers: tuple[str, ...] = ()
@@ -129,7 +133,7 @@ class DecisionInputs:
             "peak": str(self.peak),
             "answers": [answer.to_body() for answer in self.answers],
             "reduced": [refusal.to_body() for refusal in self.reduced],
-            "policy": asdict(self.policy),
+            "strategy": self.strategy.to_body(),
             "limits": self.limits.to_body(),
             "simulated": self.simulated,
             **{name: values for name, values in in_question.items() if values},
@@ -150,7 +154,7 @@ class DecisionInputs:
             peak=Decimal(body["peak"]),
             answers=tuple(map(SharedForecast.from_body, body["answers"])),
             reduced=tuple(map(Refusal.from_body, body["reduced"])),
-            policy=AllocationPolicy(**body["policy"]),
+            strategy=_recorded(body),
             limits=RiskLimits.from_body(body["limits"]),
             simulated=body["simulated"],
             providers=tuple(body.get("providers", ())),
@@ -177,22 +181,32 @@ class Decision:
     refusals: tuple[Refusal, ...]
 
 
-def decide(inputs: DecisionInputs) -> Decision:
+def _recorded(body: Mapping[str, Any]) -> StrategyIdentity:
+    """Return the strategy that a body names."""
+    if "strategy" in body:
+        return StrategyIdentity.from_body(body["strategy"])
+    return StrategyIdentity(AllocationStrategy.name, dict(body["policy"]))
+
+
+def decide(inputs: DecisionInputs, strategy: Strategy) -> Decision:
     """Decide on the orders of one bar, as a pure function.
 
-    There is no clock, no randomness and no state, so that a journaled decision can be computed again.
+    There is no clock, no randomness and no state, so that a journaled decision can be computed again. Where
+    the strategy fails, the sleeves keep their positions, and a refusal says why.
 
     Parameters
     ----------
     inputs : DecisionInputs
         Everything that the decision depends on.
+    strategy : Strategy
+        The strategy that `inputs.strategy` names.
 
     Returns
     -------
     Decision
         Orders, changes by sleeve, and refusals.
     """
-    strategy, check = AllocationStrategy(inputs.policy), RiskCheck(inputs.limits)
+    check = RiskCheck(inputs.limits)
     prices = np.array([np.nan if price is None else float(price) for price in inputs.prices])
     quantities = np.array(inputs.quantities, dtype=np.float64)
     values = quantities * np.nan_to_num(prices)
@@ -207,27 +221,38 @@ def decide(inputs: DecisionInputs) -> Decision:
     by_sleeve = np.array([sleeve in reduced for sleeve in inputs.sleeves])
     by_symbol = np.array([symbol in inputs.disputed for symbol in inputs.symbols])
     reduce_only = by_sleeve[:, None] | by_symbol[None, :]
-    wanted = np.where(solvent[:, None], _wanted(inputs, strategy, current), 0.0)
+    targets, failures = _targets(inputs, strategy, current)
+    wanted = np.where(solvent[:, None], targets, 0.0)
     allowed, clipped = check.clip(wanted, current, inputs.sleeves, inputs.symbols, reduce_only)
 
     tradable = np.isfinite(prices) & np.array([symbol not in inputs.blocked for symbol in inputs.symbols])
     lots = _lots(allowed - current, equities, prices, quantities, tradable[None, :])
     orders, changes = _net(inputs, lots)
-    return Decision(orders, changes, (*refusals, *clipped))
+    return Decision(orders, changes, (*refusals, *failures, *clipped))
 
 
-def _wanted(inputs: DecisionInputs, strategy: AllocationStrategy, current: Matrix) -> Matrix:
-    """Compute the target weights of each sleeve; a sleeve without a forecast keeps its weights."""
+def _targets(inputs: DecisionInputs, strategy: Strategy, current: Matrix) -> tuple[Matrix, list[Refusal]]:
+    """Compute the target weights of each sleeve, and refuse those that the strategy failed to give.
+
+    A sleeve without a forecast keeps its weights, and so does one for which the strategy fails.
+    """
     rows = {sleeve: row for row, sleeve in enumerate(inputs.sleeves)}
-    wanted = current.copy()
+    targets, failed = current.copy(), dict[str, list[str]]()
     for answer in inputs.answers:
         scores = np.array(answer.forecast.scores)
         # A symbol that never had a price cannot be bought: its share goes to the others.
         scores[[price is None for price in inputs.prices]] = np.nan
         for sleeve in answer.prediction_ids:
             row = rows[sleeve]
-            wanted[row] = strategy.weights(scores, current[row])
-    return wanted
+            view = StrategyView(inputs.as_of, inputs.symbols, scores, current[row])
+            try:
+                targets[row] = strategy_weights(strategy, view)
+            except StrategyError as error:
+                failed.setdefault(str(error), []).append(sleeve)
+    return targets, [
+        Refusal("strategy", f"{reason}: positions are kept", tuple(sleeves))
+        for reason, sleeves in failed.items()
+    ]
 
 
 def _stale(inputs: DecisionInputs) -> list[Refusal]:

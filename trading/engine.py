@@ -20,6 +20,7 @@ from alphaloop.clock import Clock
 from alphaloop.costs import CostModel
 from alphaloop.decision.entitlements import MIN_FACTOR_STEP, infer_entitlements, is_split_confirmed
 from alphaloop.decision.obtainable_price import booked_price, obtainable_prices
+from alphaloop.decision.strategy import Strategy, StrategyIdentity
 from alphaloop.errors import InputError
 from alphaloop.forecasts import Forecast
 from alphaloop.orders import Fill, Order
@@ -36,7 +37,6 @@ from trading.forecaster import Forecaster
 from trading.forecasts import group_forecasts, request_forecasts
 from trading.journal_records import cross_body, fill_body, order_body
 from trading.risk.risk_check import Refusal, RiskCheck
-from trading.strategies.allocation import AllocationStrategy
 
 
 class JournalAppender(Protocol):
@@ -97,8 +97,8 @@ class TradingEngine:
         Venue for orders.
     forecaster : Forecaster
         Source of forecasts.
-    strategy : AllocationStrategy
-        Strategy from scores to weights.
+    strategy : Strategy
+        Strategy from scores to weights; with a journal, one whose code is in a file.
     risk : RiskCheck
         Risk limits.
     costs : CostModel
@@ -113,6 +113,11 @@ class TradingEngine:
         Writer of the journal's stream; None in a backtest.
     simulated : bool
         Mark of orders that are priced on adjusted data.
+
+    Raises
+    ------
+    InputError
+        For a strategy that cannot be journaled: its code is in no file, or a parameter is no JSON value.
     """
 
     def __init__(
@@ -120,7 +125,7 @@ class TradingEngine:
         symbols: tuple[str, ...],
         broker: Broker,
         forecaster: Forecaster,
-        strategy: AllocationStrategy,
+        strategy: Strategy,
         risk: RiskCheck,
         costs: CostModel,
         *,
@@ -139,6 +144,12 @@ class TradingEngine:
         self.last: BarOutcome | None = None
         self._broker, self._forecaster = broker, forecaster
         self._strategy, self._costs = strategy, costs
+        self._named = StrategyIdentity.of(strategy)
+        if journal_writer is not None and not self._named.digest:
+            raise InputError(
+                f"the strategy '{strategy.name}' is in no file, so that no journal can name its code; put "
+                "its class into a file of its own"
+            )
         self._risk = replace(risk, limits=risk.limits.for_names(len(symbols)))
         self._clock, self._writer, self._simulated = clock, journal_writer, simulated
         self._stream = journal_writer.stream if journal_writer else "unjournaled"
@@ -180,7 +191,7 @@ class TradingEngine:
         missed = self._risk.missed(self._clock.now() - bars.timestamp, self.portfolio.names)
         forecasts, refusals = ({}, missed) if missed else self._ask(bars)
         inputs = self._inputs(bars, forecasts, refusals, missed=bool(missed))
-        decision = decide(inputs)
+        decision = decide(inputs, self._strategy)
         equity = self.portfolio.equity(self.prices)
         self._journal(inputs, decision, equity)
         for change in decision.changes:
@@ -334,7 +345,7 @@ class TradingEngine:
             peak=self.peak,
             answers=group_forecasts(forecasts),
             reduced=tuple(refusals),
-            policy=self._strategy.policy,
+            strategy=self._named,
             limits=self._risk.limits,
             simulated=self._simulated,
             providers=bars.providers,
@@ -350,6 +361,7 @@ class TradingEngine:
             "equities": [str(book.equity(self.prices)) for book in books],
             "costs": [str(book.costs) for book in books],
             "traded": [str(book.traded) for book in books],
+            "changes": {change.symbol: list(map(str, change.wanted)) for change in decision.changes},
             "crossing": [change.symbol for change in decision.changes if change.order is None],
             "adjustments": list(self.adjustments),
             "cost_bps": [self._costs.commission_bps, self._costs.half_spread_bps],

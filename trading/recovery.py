@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -26,11 +26,12 @@ from trading.risk.risk_check import Refusal
 
 @dataclass
 class _Open:
-    """An open change: the remaining quantity of its order, and its allocations so far.
+    """An open change: its order and what remains of it, and its allocations so far.
 
     `wanted` is the remainder in new units after a split, and `got` the allocations since then.
     """
 
+    order: Order | None = None
     left: Decimal = ZERO
     got: list[Allocation] = field(default_factory=list)
     wanted: tuple[Decimal, ...] | None = None
@@ -57,8 +58,9 @@ class _Ledger:
             self.decisions[body["decision_id"]] = body
             self.open.update({(body["decision_id"], symbol): _Open() for symbol in body["crossing"]})
         elif record.kind == "order":
-            self.orders.append(order_from_body(body))
-            self.open[body["decision_id"], body["symbol"]] = _Open(Decimal(body["quantity"]))
+            order = order_from_body(body)
+            self.orders.append(order)
+            self.open[body["decision_id"], body["symbol"]] = _Open(order, order.quantity)
         elif record.kind == "refusal":
             self.refusals.append(Refusal.from_body(body))
         elif record.kind in {"fill", "cross"}:
@@ -89,7 +91,7 @@ class _Ledger:
             if wanted is None:
                 del self.open[key]
             else:
-                self.open[key] = _Open(abs(sum(wanted, ZERO)), wanted=wanted)
+                self.open[key] = _Open(self.open[key].order, abs(sum(wanted, ZERO)), wanted=wanted)
 
 
 def restore_engine(
@@ -201,16 +203,29 @@ def _book(state: BookState, booked: Allocation | dict[str, Any]) -> None:
 
 
 def _expect_open(portfolio: Sleeves, ledger: _Ledger) -> None:
-    """Restore the changes that no fill or cross has completed.
-
-    A decision is computed again only if one of its changes is open.
-    """
+    """Restore the changes that no fill or cross has completed."""
     for decision_id in dict.fromkeys(decision_id for decision_id, _ in ledger.open):
-        for change in redecide_decision(ledger.decisions[decision_id]).changes:
+        for change in _changes(ledger, ledger.decisions[decision_id]):
             waiting = ledger.open.get((decision_id, change.symbol))
             if waiting is not None:
                 left = change if waiting.wanted is None else with_quantities(change, waiting.wanted)
                 _expect(portfolio, left, waiting.got)
+
+
+def _changes(ledger: _Ledger, body: dict[str, Any]) -> Sequence[OpenChange]:
+    """Return the changes of a decision.
+
+    They are in its body, because the code of its strategy may have been edited since then. A body of rule 2
+    or 1 does not have them, so that it is decided again.
+    """
+    if "changes" not in body:
+        return redecide_decision(body).changes
+    decision_id = body["decision_id"]
+    return [
+        OpenChange(decision_id, symbol, tuple(map(Decimal, wanted)), ledger.open[decision_id, symbol].order)
+        for symbol, wanted in body["changes"].items()
+        if (decision_id, symbol) in ledger.open
+    ]
 
 
 def _expect(portfolio: Sleeves, change: OpenChange | None, got: Iterable[Allocation]) -> None:

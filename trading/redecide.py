@@ -7,16 +7,19 @@ from typing import Any
 
 from alphaloop.errors import ChainBrokenError, InputError
 from alphaloop.orders import Order
-from trading.decision import CURRENT_RULE, FIRST_RULE, Decision, DecisionInputs, decide
+from trading.decision import CURRENT_RULE, FIRST_RULE, POLICY_RULE, Decision, DecisionInputs, decide
 from trading.rules import rule_1
+from trading.strategy import recorded_strategy
 
 
 def _decide_now(body: Mapping[str, Any]) -> Decision:
-    return decide(DecisionInputs.from_body(body))
+    inputs = DecisionInputs.from_body(body)
+    return decide(inputs, recorded_strategy(inputs.strategy))
 
 
 RULES: Mapping[int, Callable[[Mapping[str, Any]], Decision]] = {
     FIRST_RULE: rule_1.decide,
+    POLICY_RULE: _decide_now,
     CURRENT_RULE: _decide_now,
 }
 """Every rule that a journal may name.
@@ -44,7 +47,8 @@ def rule_number(body: Mapping[str, Any]) -> int:
 def redecide_decision(body: Mapping[str, Any]) -> Decision:
     """Compute the decision of a `decision` record's body, by the rule that it names.
 
-    Raises as `rule_number` does, and `ChainBrokenError` for a body that is not a decision.
+    Raises as `rule_number` does, `NotReplayableError` where the code of its strategy is not here, and
+    `ChainBrokenError` for a body that is not a decision.
     """
     rule = RULES[rule_number(body)]
     try:
@@ -70,6 +74,8 @@ def redecide_orders(body: Mapping[str, Any]) -> list[Order]:
     ------
     InputError
         For a rule that only a newer version knows.
+    NotReplayableError
+        Where the code of the decision's strategy is not here.
     ChainBrokenError
         For a body that is not a decision.
     """

@@ -2,19 +2,23 @@
 
 The promotion gate and the evidence of rollouts use it. It holds weights in float64 where the trading engine
 holds units in Decimal, and follows the same rules: limits, halts (a symbol without a price keeps its weight,
-its pending trade waits, and its next price brings the whole return), drawdown, ruin.
+its pending trade waits, and its next price brings the whole return), drawdown, ruin. Where the strategy
+fails, the book keeps its weights.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.allocation import AllocationPolicy, drift_weights, next_weights, turnover
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
+from alphaloop.decision.strategy import Strategy, StrategyView, strategy_weights
+from alphaloop.decision.weights import drift_weights, turnover
+from alphaloop.errors import StrategyError
 
 Vector = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -38,38 +42,47 @@ class ModelledBook:
 
     Parameters
     ----------
-    policy : AllocationPolicy
-        Parameters of the allocation.
+    strategy : Strategy
+        Turns scores into weights.
     costs : CostModel
         Trading costs.
+    symbols : tuple of str
+        Symbols of the book.
     limits : BookLimits
         Limits of the book.
     equity : float
         Equity at the start, as a share of capital.
+    failure : str
+        First failure of the strategy, in words; empty while there is none.
 
     Examples
     --------
-    >>> book = ModelledBook(AllocationPolicy(), CostModel(), BookLimits(max_weight=1.0))
-    >>> scores = np.zeros(2)
-    >>> [book.step(np.array([gain, 0.0]), scores).net_return for gain in (0.0, 0.0, 0.1)]
+    >>> from datetime import UTC
+    >>> from alphaloop.allocation import AllocationStrategy
+    >>> book = ModelledBook(AllocationStrategy(), CostModel(), ("AAPL", "IBM"), BookLimits(max_weight=1.0))
+    >>> days = [datetime(2020, 3, day, 20, tzinfo=UTC) for day in (11, 12, 13)]
+    >>> gains = zip((0.0, 0.0, 0.1), days)
+    >>> [book.step(np.array([gain, 0.0]), np.zeros(2), day).net_return for gain, day in gains]
     [0.0, 0.0, 0.05]
     """
 
-    policy: AllocationPolicy
+    strategy: Strategy
     costs: CostModel
+    symbols: tuple[str, ...]
     limits: BookLimits = field(default_factory=BookLimits)
     equity: float = 1.0
+    failure: str = ""
     _peak: float = 1.0
     _weights: Vector | None = None
     _waiting: Vector | None = None
-    _decided: tuple[Vector, Flags] | None = None
+    _decided: tuple[datetime, Vector, Flags] | None = None
 
     @property
     def is_ruined(self) -> bool:
         """True if no equity is left, so that the book is closed."""
         return self.equity <= 0
 
-    def step(self, returns: Vector, scores: Vector, priced: Flags | None = None) -> BookStep:
+    def step(self, returns: Vector, scores: Vector, as_of: datetime, priced: Flags | None = None) -> BookStep:
         """Book one bar.
 
         Parameters
@@ -78,6 +91,8 @@ class ModelledBook:
             Returns since each symbol's last known price; NaN counts as 0.
         scores : ndarray of float64, shape [symbols]
             Scores made at this bar's close, to be traded at the next price.
+        as_of : datetime
+            This bar's close.
         priced : ndarray of bool, shape [symbols], optional
             The symbols that have a price in this bar; by default all.
 
@@ -101,15 +116,22 @@ class ModelledBook:
         self._weights = after
         self.equity *= 1.0 + gain - cost
         self._peak = max(self._peak, self.equity)
-        self._decided = np.asarray(scores, dtype=np.float64), priced
+        self._decided = as_of, np.asarray(scores, dtype=np.float64), priced
         return BookStep(gain - cost, traded, cost)
 
     def _traded(self, weights: Vector, priced: Flags, reduce_only: bool) -> Vector:
         """Return the weights after the trades that were pending or decided at the last bar."""
         if self._decided is None or self._waiting is None:
             return weights
-        scores, decidable = self._decided
-        wanted = self.limits.clip(next_weights(scores, weights, self.policy), weights, reduce_only)
+        as_of, scores, decidable = self._decided
+        wanted = self.limits.clip(self._wanted(as_of, scores, weights), weights, reduce_only)
         change = np.where(self._waiting != 0, self._waiting, np.where(decidable, wanted - weights, 0.0))
         self._waiting = np.where(priced, 0.0, change)
         return np.maximum(weights + np.where(priced, change, 0.0), 0.0)
+
+    def _wanted(self, as_of: datetime, scores: Vector, weights: Vector) -> Vector:
+        try:
+            return strategy_weights(self.strategy, StrategyView(as_of, self.symbols, scores, weights))
+        except StrategyError as error:
+            self.failure = self.failure or str(error)
+            return weights

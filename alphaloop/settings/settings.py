@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     plugins: tuple[Path, ...] = Field(
         (),
         description="Python files of one's own, or folders of them, that define sources, indicators, model "
-        "families or brokers",
+        "families, strategies or brokers",
     )
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from alphaloop.settings.base import Section
 
 
 class TradingSettings(Section):
-    """The book, its allocation, its limits and its costs."""
+    """The book, its strategy, its limits and its costs."""
 
     capital: int = Field(1_000_000, gt=0, description="initial capital, in the currency of the prices")
     sleeves: int = Field(
@@ -19,6 +21,15 @@ class TradingSettings(Section):
     commission_bps: float = Field(1.0, ge=0, description="commission in basis points of the notional traded")
     half_spread_bps: float = Field(
         4.0, ge=0, description="half of the bid-ask spread in basis points of the notional traded"
+    )
+    strategy: str = Field(
+        "allocation",
+        min_length=1,
+        description="strategy that turns scores into weights: allocation, or one of a plug-in",
+    )
+    strategy_parameters: dict[str, Any] = Field(
+        {},
+        description="parameters of a plug-in's strategy by name; allocation has tilt, rate and band instead",
     )
     tilt: float = Field(
         0.5,

@@ -148,25 +148,22 @@ def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first:
 def _trade(settings: Settings, bars: BarPanel, scores: Any, first: int) -> dict[str, Any]:
     from dataclasses import replace
 
-    from alphaloop.allocation import AllocationPolicy
     from alphaloop.bars import to_datetime
     from alphaloop.costs import CostModel
     from cli import output
     from loop import workspace
     from trading import backtest as engine
     from trading.risk.risk_check import RiskLimits
+    from trading.strategy import configured_strategy
 
     start = to_datetime(bars.timestamps[first])
-    costs, policy = (
-        CostModel.from_settings(settings.trading),
-        AllocationPolicy.from_settings(settings.trading),
-    )
+    costs, strategy = CostModel.from_settings(settings.trading), configured_strategy(settings.trading)
     with output.show_progress("trading") as tell:
         tell(f"{len(bars) - first:,} bars through the engine")
         traded = engine.run_backtest(
             bars.between(start=start),
             scores[first:],
-            policy=policy,
+            strategy=strategy,
             limits=replace(RiskLimits.from_settings(settings.trading), prediction_deadline_ms=None),
             costs=costs,
             capital=settings.trading.capital,
@@ -178,7 +175,7 @@ def _trade(settings: Settings, bars: BarPanel, scores: Any, first: int) -> dict[
             engine.equal_weight(bars, costs, start), traded.timestamps
         ),
         "momentum_12_1": engine.performance_metrics(
-            engine.momentum_12_1(bars, costs, policy, start), traded.timestamps
+            engine.momentum_12_1(bars, costs, strategy, start), traded.timestamps
         ),
         "orders": traded.orders,
         "fills": traded.fills,

@@ -36,9 +36,11 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from models.registry.model_registry import Registry
     from models.training import train as training
     from models.zoo import registry as families
+    from trading.strategy import configured_strategy
 
     chosen = workspace.writable_settings()
     families.find_family(family)
+    strategy = configured_strategy(chosen.trading)
     name = model or chosen.serving.model
     with output.show_progress(f"training {family}") as tell:
         tell("reading bars and features")
@@ -57,6 +59,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
             chosen,
             model=name,
             trials=chosen.training.trials if trials is None else trials,
+            strategy=strategy,
             champion=registry.card(name, document.champion) if document else None,
             clock=SystemClock(),
             on_progress=tell,

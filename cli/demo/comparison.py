@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
 from alphaloop.settings.settings import Settings
 from trading.backtest import PerformanceMetrics, equal_weight, momentum_12_1, performance_metrics
+from trading.strategy import configured_strategy
 
 if TYPE_CHECKING:
     from cli.demo.replay import ReplayResult
@@ -37,17 +37,14 @@ class BenchmarkComparison:
 def compare_with_benchmarks(settings: Settings, played: ReplayResult) -> BenchmarkComparison:
     """Compare the replay's equity with equal weight and with plain 12-1 momentum."""
     loop = played.scheduler.loop
-    costs, policy = (
-        CostModel.from_settings(settings.trading),
-        AllocationPolicy.from_settings(settings.trading),
-    )
+    costs, strategy = CostModel.from_settings(settings.trading), configured_strategy(settings.trading)
     equity = np.array([float(turn.outcome.equity) for turn in loop.turns])
     bars, start = loop.bars(), loop.turns[0].as_of
     traded = bars.timestamps[-len(equity) :]
     curves = {
         "strategy": equity / equity[0],
         "equal_weight": equal_weight(bars, costs, start),
-        "momentum": momentum_12_1(bars, costs, policy, start),
+        "momentum": momentum_12_1(bars, costs, strategy, start),
     }
     return BenchmarkComparison(
         dates=[turn.as_of.date().isoformat() for turn in loop.turns],

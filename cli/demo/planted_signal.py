@@ -71,6 +71,7 @@ def _train(world: LoopContext, market: ReplayMarket, screen: ProgressDisplay) ->
     from features.compute.batch import backfill
     from features.feature_set import feature_set_of
     from models.training.train import train
+    from trading.strategy import configured_strategy
 
     frame = backfill(market.past, feature_set_of(world.settings))
     settings = world.settings
@@ -85,6 +86,7 @@ def _train(world: LoopContext, market: ReplayMarket, screen: ProgressDisplay) ->
             settings,
             model=MODEL,
             trials=0,
+            strategy=configured_strategy(settings.trading),
             clock=world.clock,
             champion=versions["momentum"].card if versions else None,
         )

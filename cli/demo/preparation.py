@@ -142,6 +142,7 @@ def _train(
     **arguments: Any,
 ) -> TrainedModel:
     from models.training.train import train
+    from trading.strategy import configured_strategy
 
     trained = train(
         family,
@@ -151,6 +152,7 @@ def _train(
         registry,
         settings,
         model=settings.serving.model,
+        strategy=configured_strategy(settings.trading),
         clock=clock,
         on_progress=lambda text: screen.figure("training", text),
         **arguments,

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.allocation import AllocationPolicy
-from alphaloop.bars import FloatMatrix
+from alphaloop.bars import FloatMatrix, Timestamps, to_datetime
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
 from alphaloop.decision.modelled_book import ModelledBook
 from alphaloop.decision.returns import bar_returns
+from alphaloop.decision.strategy import Strategy
+from alphaloop.errors import StrategyError
 
 Vector = npt.NDArray[np.float64]
 
@@ -35,9 +36,12 @@ class SimulatedPortfolio:
 def simulate_portfolio(
     scores: FloatMatrix,
     close: FloatMatrix,
-    policy: AllocationPolicy,
+    strategy: Strategy,
     costs: CostModel,
     limits: BookLimits | None = None,
+    *,
+    timestamps: Timestamps,
+    symbols: tuple[str, ...],
 ) -> SimulatedPortfolio:
     """Trade the scores of each bar at the next bar's close.
 
@@ -49,32 +53,50 @@ def simulate_portfolio(
         Scores made at each bar's close; NaN where a symbol has none.
     close : ndarray of float64, shape [timestamps, symbols]
         Adjusted closes; NaN where a symbol did not trade.
-    policy : AllocationPolicy
-        Parameters of the allocation.
+    strategy : Strategy
+        Turns scores into weights.
     costs : CostModel
         Trading costs.
     limits : BookLimits, optional
         Limits of the book.
+    timestamps : ndarray of datetime64[ns], shape [timestamps]
+        The bars.
+    symbols : tuple of str
+        The symbols.
 
     Returns
     -------
-    Book
+    SimulatedPortfolio
         Net return, turnover and cost of each bar.
+
+    Raises
+    ------
+    StrategyError
+        Where the strategy fails on any bar: its figures would be those of another strategy.
 
     Examples
     --------
     >>> import numpy as np
+    >>> from alphaloop.allocation import AllocationStrategy
+    >>> days = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], dtype="datetime64[ns]")
     >>> close = np.array([[10.0, 10.0], [10.0, 10.0], [11.0, 10.0]])
-    >>> book = simulate_portfolio(np.zeros((3, 2)), close, AllocationPolicy(), CostModel())
+    >>> book = simulate_portfolio(
+    ...     np.zeros((3, 2)),
+    ...     close,
+    ...     AllocationStrategy(),
+    ...     CostModel(),
+    ...     timestamps=days,
+    ...     symbols=("AAPL", "IBM"),
+    ... )
     >>> book.net_returns.round(4).tolist()
     [0.0, 0.0, 0.05]
     """
-    book, priced, returns = (
-        ModelledBook(policy, costs, limits or BookLimits()),
-        np.isfinite(close),
-        bar_returns(close),
-    )
-    steps = [book.step(*row) for row in zip(returns, scores, priced, strict=True)]
+    book = ModelledBook(strategy, costs, symbols, limits or BookLimits())
+    moments = map(to_datetime, timestamps)
+    rows = zip(bar_returns(close), scores, moments, np.isfinite(close), strict=True)
+    steps = [book.step(*row) for row in rows]
+    if book.failure:
+        raise StrategyError(book.failure)
     return SimulatedPortfolio(
         net_returns=np.array([step.net_return for step in steps]),
         turnover=np.array([step.turnover for step in steps]),

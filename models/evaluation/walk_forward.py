@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.allocation import AllocationPolicy
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import FloatMatrix, Timestamps, to_datetime
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
+from alphaloop.decision.strategy import Strategy
 from alphaloop.settings.settings import Settings
 from alphaloop.statistics.bars_per_year import bars_per_year
 from alphaloop.statistics.information_coefficient import information_coefficients
@@ -33,7 +34,7 @@ ProgressCallback = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPolicy:
-    """Rules by which models are compared: label, folds, allocation and costs.
+    """Rules by which models are compared: label, folds, strategy and costs.
 
     Parameters
     ----------
@@ -46,8 +47,8 @@ class EvaluationPolicy:
         Number of test folds.
     seed : int
         Seed of fits and permutations.
-    allocation : AllocationPolicy
-        Parameters of the allocation.
+    strategy : Strategy
+        Turns scores into weights; the one that will trade.
     costs : CostModel
         Trading costs.
     first_test : str
@@ -57,32 +58,36 @@ class EvaluationPolicy:
         NaN.
     limits : BookLimits
         Limits of the book.
+    benchmark : AllocationStrategy
+        Allocation by which equal weight, the benchmark of the active return, is held.
     """
 
     horizon: int
     first_test_year: int | None
     folds: int
     seed: int
-    allocation: AllocationPolicy
+    strategy: Strategy
     costs: CostModel
     first_test: str = ""
     permutations: int = 0
     limits: BookLimits = field(default_factory=BookLimits)
+    benchmark: AllocationStrategy = field(default_factory=AllocationStrategy)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> EvaluationPolicy:
-        """Return the policy that the settings describe."""
+    def from_settings(cls, settings: Settings, strategy: Strategy) -> EvaluationPolicy:
+        """Return the policy that the settings describe, with the strategy that they name."""
         training, trading = settings.training, settings.trading
         return cls(
             horizon=training.horizon,
             first_test_year=training.first_test_year,
             folds=training.folds,
             seed=training.seed,
-            allocation=AllocationPolicy.from_settings(trading),
+            strategy=strategy,
             costs=CostModel.from_settings(trading),
             first_test=training.first_test,
             permutations=training.permutations,
             limits=BookLimits.from_settings(trading),
+            benchmark=AllocationStrategy.from_settings(trading),
         )
 
     def walk_forward(self, timestamps: Timestamps) -> list[Fold]:
@@ -106,7 +111,7 @@ class Evaluation:
     scores : ndarray of float64, shape [timestamps, symbols]
         Scores, NaN outside the tests.
     net_returns, active_returns : ndarray of float64, shape [timestamps]
-        Returns of the portfolio, and returns over equal weight, which trades by the same rules and costs.
+        Returns of the portfolio, and returns over equal weight, which pays the same costs.
     ic, ic_one_bar : float
         Mean rank correlation with the return over the horizon, and with that of one bar.
     ic_tstat, ic_pvalue, arrangements : float
@@ -183,7 +188,7 @@ def walk_forward(
     close : ndarray of float64, shape [timestamps, symbols]
         Adjusted closes of the same bars.
     policy : EvaluationPolicy
-        Label, folds, allocation and costs.
+        Label, folds, strategy and costs.
     trials : int
         Number of attempts among which the parameters were chosen.
     on_progress : callable, optional
@@ -198,6 +203,8 @@ def walk_forward(
     ------
     DataError
         Where the bars do not fit the folds, or no sample is complete.
+    StrategyError
+        Where the strategy fails on any bar.
 
     References
     ----------
@@ -249,8 +256,8 @@ def evaluate_scores(
         scores[tested], labels[tested], policy.horizon, permutations=policy.permutations, seed=policy.seed
     )
     one_bar = information_coefficients(scores, forward_returns(close, 1))
-    book = _book_of(scores, close, tested, policy)
-    equal = _book_of(equal_weight_scores(close), close, tested, policy)
+    book = _book_of(scores, close, frame, tested, policy, policy.strategy)
+    equal = _book_of(equal_weight_scores(close), close, frame, tested, policy, policy.benchmark)
     active = book.net_returns - equal.net_returns
     periods = bars_per_year(frame.timestamps[tested])
     return Evaluation(
@@ -281,9 +288,22 @@ def evaluate_scores(
 
 
 def _book_of(
-    scores: FloatMatrix, close: FloatMatrix, tested: slice, policy: EvaluationPolicy
+    scores: FloatMatrix,
+    close: FloatMatrix,
+    frame: FeatureFrame,
+    tested: slice,
+    policy: EvaluationPolicy,
+    strategy: Strategy,
 ) -> SimulatedPortfolio:
-    book = simulate_portfolio(scores[tested], close[tested], policy.allocation, policy.costs, policy.limits)
+    book = simulate_portfolio(
+        scores[tested],
+        close[tested],
+        strategy,
+        policy.costs,
+        policy.limits,
+        timestamps=frame.timestamps[tested],
+        symbols=frame.symbols,
+    )
     series = []
     for values in (book.net_returns, book.turnover, book.cost):
         whole = np.zeros(len(close))

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from alphaloop.allocation import AllocationPolicy, next_weights
-from alphaloop.errors import FidelityError
+from alphaloop.decision.strategy import Strategy, StrategyView, strategy_weights
+from alphaloop.errors import FidelityError, StrategyError
 from alphaloop.runtime.processes import silence_telemetry
-from models.dataset import Panel
+from models.dataset import Panel, PanelBar
 from models.family import Family, FittedModel, Scores
 from models.onnx.onnx_graph import INPUT_NAME, OUTPUT_NAME
+
+Vector = npt.NDArray[np.float64]
 
 MAX_SCORE_DIFFERENCE = 1e-4
 """Largest difference of scores that passes."""
@@ -122,8 +125,10 @@ def check_fidelity(
     content: bytes,
     panels: Sequence[Panel],
     *,
+    bars: Sequence[PanelBar],
     family: Family,
-    allocation: AllocationPolicy,
+    strategy: Strategy,
+    gross: float = 1.0,
 ) -> Fidelity:
     """Compare an ONNX file with the native model.
 
@@ -135,15 +140,24 @@ def check_fidelity(
         The ONNX file.
     panels : sequence of ndarray of float32, shape [symbols, lookback, features]
         Inputs, one panel a bar.
+    bars : sequence of PanelBar
+        Bar and symbols of each panel.
     family : Family
         Family of the model.
-    allocation : AllocationPolicy
-        Allocation by which scores become weights, for comparing orders.
+    strategy : Strategy
+        Strategy by which scores become weights, for comparing orders.
+    gross : float
+        Sum of the weights of the book at equal weight that would trade.
 
     Returns
     -------
     Fidelity
         The differences; infinite for a file that ONNX Runtime cannot run.
+
+    Raises
+    ------
+    StrategyError
+        Where the strategy fails on the native scores.
     """
     silence_telemetry("ORT_DISABLE_TELEMETRY")
     from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -156,7 +170,7 @@ def check_fidelity(
         state.NotImplemented,
     )
     try:
-        return _compare(fitted, open_session(content), panels, family, allocation)
+        return _compare(fitted, open_session(content), panels, family, _Trader(bars, strategy, gross))
     except refusals:
         return Fidelity(max_abs_diff=float("inf"), orders_equal=False, rows=0)
 
@@ -177,13 +191,39 @@ def run_session(session: Any, panel: Panel) -> Scores:
     return np.asarray(session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(panel)})[0])
 
 
+@dataclass(frozen=True, slots=True)
+class _Trader:
+    """A book at equal weight, which trades the scores of a panel."""
+
+    bars: Sequence[PanelBar]
+    strategy: Strategy
+    gross: float
+
+    def same_weights(self, index: int, ours: Scores, theirs: Scores) -> bool:
+        """Test whether the book would trade to the same weights by both scores of panel `index`."""
+        if ours.shape != theirs.shape:
+            return False
+        native = self._weights(index, ours)
+        try:
+            return np.allclose(native, self._weights(index, theirs))
+        except StrategyError:
+            # It copes with the native scores, so these are others.
+            return False
+
+    def _weights(self, index: int, scores: Scores) -> Vector:
+        bar = self.bars[index]
+        held = np.full(len(scores), self.gross / len(scores))
+        view = StrategyView(bar.as_of, bar.symbols, scores.astype(np.float64), held)
+        return strategy_weights(self.strategy, view)
+
+
 def _compare(
-    fitted: FittedModel, session: Any, panels: Sequence[Panel], family: Family, allocation: AllocationPolicy
+    fitted: FittedModel, session: Any, panels: Sequence[Panel], family: Family, trader: _Trader
 ) -> Fidelity:
     native = [fitted.predict(panel) for panel in panels]
     exported = [run_session(session, panel) for panel in panels]
     pairs = list(zip(native, exported, strict=True))
-    differing = [pair for pair in pairs if not _same_weights(*pair, allocation)]
+    differing = [pair for index, pair in enumerate(pairs) if not trader.same_weights(index, *pair)]
     alike = [pair for pair in differing if _same_order(*pair)]
     hard = fitted.hard_inputs(np.concatenate(panels)) if panels and not family.cross_sectional else None
     if hard is not None and len(hard):
@@ -202,14 +242,6 @@ def _difference(ours: Scores, theirs: Scores) -> float:
     if ours.shape != theirs.shape or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         return float("inf")
     return float(np.abs(ours.astype(np.float64) - theirs).max(initial=0.0))
-
-
-def _same_weights(ours: Scores, theirs: Scores, allocation: AllocationPolicy) -> bool:
-    """Test whether a book at equal weight would trade to the same weights by both."""
-    if ours.shape != theirs.shape:
-        return False
-    held = np.full(len(ours), allocation.gross / len(ours))
-    return np.allclose(next_weights(ours, held, allocation), next_weights(theirs, held, allocation))
 
 
 def _same_order(ours: Scores, theirs: Scores) -> bool:

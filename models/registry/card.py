@@ -15,7 +15,7 @@ from typing import Any
 from alphaloop.errors import DamagedStoreError
 from alphaloop.runtime.jsonable import to_jsonable
 
-FIELDS_INSIDE_RANGES: Mapping[str, Any] = {"universe": (), "definition": {}}
+FIELDS_INSIDE_RANGES: Mapping[str, Any] = {"universe": (), "definition": {}, "strategy": {}}
 """Fields that are stored inside `ranges`, with their default values.
 
 The previous release refuses unknown keys everywhere else.
@@ -78,6 +78,9 @@ class Card:
     definition : mapping
         Formulas of the features (`features.feature_set.FeatureSet.definition`); empty on a card of an earlier
         release.
+    strategy : mapping
+        `name`, `parameters` and `digest` of the strategy that the figures are of; empty on a card of an
+        earlier release, which used the strategy `allocation`.
     """
 
     model: str
@@ -105,6 +108,7 @@ class Card:
     created_at: str
     universe: tuple[str, ...] = ()
     definition: Mapping[str, Any] = field(default_factory=dict)
+    strategy: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -14,10 +14,11 @@ import numpy as np
 
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import Clock
+from alphaloop.decision.strategy import Strategy, StrategyIdentity
 from alphaloop.errors import DataError, InputError
 from alphaloop.settings.settings import Settings
 from features.compute.batch import FeatureFrame
-from models.dataset import Dataset, complete_panels, complete_windows, make_dataset
+from models.dataset import Dataset, complete_panels, complete_windows, make_dataset, panel_bars
 from models.evaluation import gate
 from models.evaluation.gate import GatePolicy, GateResult
 from models.evaluation.look_ahead import check_look_ahead
@@ -65,6 +66,7 @@ class _Origin:
     pipeline_run: str | None
     seed: int
     created_at: str
+    strategy: Mapping[str, Any]
 
 
 def train(
@@ -77,6 +79,7 @@ def train(
     *,
     model: str,
     trials: int,
+    strategy: Strategy,
     clock: Clock,
     pipeline_run: str | None = None,
     leak: int = 0,
@@ -104,6 +107,8 @@ def train(
         Name under which the version is registered.
     trials : int
         Number of tuning trials; with `parameters`, the number of attempts among which they were chosen.
+    strategy : Strategy
+        The strategy that will trade the scores; it is judged with the model and named on the card.
     clock : Clock
         Source of the time on the card.
     pipeline_run : str, optional
@@ -130,14 +135,16 @@ def train(
         Where bars and features do not match, or are too few for the folds.
     InputError
         Where the family looks back further than `features.window`.
+    StrategyError
+        Where the strategy fails on any bar of the tests.
     VendorError
         Where tuning or the registry fails.
     """
     family = families.find_family(family_name)
     _require_fit(family, bars, frame, settings)
     seen = leak_features(frame, leak)
-    policy = EvaluationPolicy.from_settings(settings)
-    report = on_progress or _silent
+    policy = EvaluationPolicy.from_settings(settings, strategy)
+    report, traded = on_progress or _silent, StrategyIdentity.of(strategy).to_body()
     dataset = make_dataset(seen, bars.adjusted_close, policy.horizon)
     tuned = _tune(family, dataset, trials, policy, settings, parameters, report)
     evaluation = walk_forward(
@@ -148,14 +155,22 @@ def train(
     report("exporting to ONNX and comparing")
     exported = export_onnx(fitted)
     panels = complete_panels(seen, family.lookback, COMPARED_BARS)
-    faithful = check_fidelity(fitted, exported.onnx, panels, family=family, allocation=policy.allocation)
+    faithful = check_fidelity(
+        fitted,
+        exported.onnx,
+        panels,
+        bars=panel_bars(seen, family.lookback, COMPARED_BARS),
+        family=family,
+        strategy=strategy,
+        gross=policy.limits.max_gross,
+    )
     first_baseline = champion is None and is_baseline(family) and tuned.trials == 0
     policy_of = GatePolicy.for_baseline if first_baseline else GatePolicy.from_settings
     demands = policy_of(settings.training)
     report("checking that no feature looks ahead")
     proof = check_look_ahead(bars, seen, settings, range(len(bars) - evaluation.bars, len(bars)))
     verdict = gate.judge(evaluation, faithful, champion, demands, proof=proof)
-    origin = _Origin(model, snapshot, pipeline_run, policy.seed, clock.now().isoformat())
+    origin = _Origin(model, snapshot, pipeline_run, policy.seed, clock.now().isoformat(), traded)
     card = _card(
         origin,
         family,
@@ -251,6 +266,7 @@ def _card(
         created_at=origin.created_at,
         universe=dataset.frame.symbols,
         definition=dataset.frame.definition,
+        strategy=origin.strategy,
     )
 
 

@@ -14,9 +14,9 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
+from alphaloop.decision.strategy import Strategy
 from alphaloop.statistics.information_coefficient import information_coefficient
 from rollouts.evidence.expected_ranges import ExpectedRanges
 from rollouts.evidence.layers import EvidenceLayers, PairedMeasurements
@@ -35,6 +35,8 @@ class Observation:
     ----------
     as_of : datetime
         Close of the bar, in UTC.
+    symbols : tuple of str
+        The symbols.
     close : ndarray of float64, shape (symbols,)
         Adjusted close.
     champion, challenger : ndarray of float64, shape (symbols,)
@@ -49,6 +51,7 @@ class Observation:
     """
 
     as_of: datetime
+    symbols: tuple[str, ...]
     close: Vector
     champion: Vector
     challenger: Vector
@@ -86,8 +89,8 @@ class EvidenceLedger:
         Error budget of the layers.
     expectation : Expectation
         Ranges that the challenger's card promises.
-    allocation : AllocationPolicy
-        Turns scores into the weights of the paper books.
+    strategy : Strategy
+        Turns scores into the weights of the paper books; the one that trades.
     costs : CostModel
         Trading costs of the paper books.
     tolerance : float
@@ -103,7 +106,7 @@ class EvidenceLedger:
 
     policy: RolloutPolicy
     expectation: ExpectedRanges
-    allocation: AllocationPolicy
+    strategy: Strategy
     costs: CostModel
     tolerance: float
     bars: int = 0
@@ -113,7 +116,7 @@ class EvidenceLedger:
     series: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
     layers: EvidenceLayers = field(init=False)
     _seen: list[datetime] = field(default_factory=list)
-    _gauges: tuple[PerformanceTracker, PerformanceTracker] = field(init=False)
+    _gauges: tuple[PerformanceTracker, ...] = ()
     _errors: int = 0
     _fault: str = ""
     _ic: list[float] = field(default_factory=list)
@@ -123,17 +126,18 @@ class EvidenceLedger:
 
     def __post_init__(self) -> None:
         self.layers = EvidenceLayers(self.policy, [self.expectation], self.tolerance)
-        self._gauges = (self._gauge(), self._gauge())
 
     def observe_past(self, past: Iterable[Observation]) -> None:
         """Add bars from between the challenger's training and the rollout, oldest first.
 
         These bars may be the reason why the challenger was chosen, so they count against it only.
         """
-        gauge, history = self._gauge(), self.layers.history.test
+        gauge: PerformanceTracker | None = None
+        history = self.layers.history.test
         points: list[tuple[str, float]] = []
         for seen in past:
-            reading = gauge.read(seen.close, seen.challenger)
+            gauge = gauge or self._gauge(seen.symbols)
+            reading = gauge.read(seen.as_of, seen.close, seen.challenger)
             agreement = information_coefficient(seen.challenger, seen.champion)
             self.layers.observe_past(_comparison(reading, None, agreement, 0.0, fault=False))
             self._past_ic.append(reading.ic)
@@ -150,8 +154,9 @@ class EvidenceLedger:
         self._errors += seen.errors
         self._fault = self._fault or seen.fault
         self._seen.append(seen.as_of)
+        self._gauges = self._gauges or (self._gauge(seen.symbols), self._gauge(seen.symbols))
         ours, theirs = (
-            gauge.read(seen.close, scores)
+            gauge.read(seen.as_of, seen.close, scores)
             for gauge, scores in zip(self._gauges, (seen.champion, seen.challenger), strict=True)
         )
         agreement = information_coefficient(seen.challenger, seen.champion)
@@ -251,8 +256,8 @@ class EvidenceLedger:
             f"(tolerance {self.tolerance:g})"
         )
 
-    def _gauge(self) -> PerformanceTracker:
-        return PerformanceTracker(self.allocation, self.costs, self.policy.ic_horizon, self.limits)
+    def _gauge(self, symbols: tuple[str, ...]) -> PerformanceTracker:
+        return PerformanceTracker(self.strategy, self.costs, symbols, self.policy.ic_horizon, self.limits)
 
     def _accusation(self, layer: str) -> str:
         tests, expected = self.layers, self.expectation

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.allocation import AllocationPolicy
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
+from alphaloop.decision.strategy import Strategy
 from alphaloop.statistics.information_coefficient import information_coefficient
 from alphaloop.statistics.matured_labels import simple_returns
 from rollouts.evidence.paper_book import PaperBook
@@ -38,14 +39,15 @@ class BarPerformance(NamedTuple):
 
 @dataclass(slots=True)
 class PerformanceTracker:
-    """Tracker of one version's performance, bar by bar.
+    """Tracker of one version's performance, bar by bar, if `strategy` trades its scores.
 
     `horizon` is the number of bars of the IC's outcome, from the first obtainable price; the IC is measured
     every `horizon` bars, so that outcomes do not overlap.
     """
 
-    allocation: AllocationPolicy
+    strategy: Strategy
     costs: CostModel
+    symbols: tuple[str, ...]
     horizon: int = 1
     limits: BookLimits = field(default_factory=BookLimits)
     _book: PaperBook | None = None
@@ -53,13 +55,14 @@ class PerformanceTracker:
     _bars: int = 0
     _recent: deque[tuple[Vector, Vector]] = field(default_factory=deque)
 
-    def read(self, close: Vector, scores: Vector) -> BarPerformance:
-        """Add one bar: adjusted `close` and the `scores` made at that close, float64 `[symbols]`."""
+    def read(self, as_of: datetime, close: Vector, scores: Vector) -> BarPerformance:
+        """Add the bar of `as_of`: adjusted `close` and the `scores` made at it, float64 `[symbols]`."""
         self._bars += 1
         before = self._recent[-1][1] if self._recent else None
         if self._book is None or self._known is None:
-            self._book, self._known = PaperBook(self.allocation, self.costs, self.limits), close
-        step = self._book.step(simple_returns(self._known, close), scores, np.isfinite(close))
+            self._book = PaperBook(self.strategy, self.costs, self.symbols, self.limits)
+            self._known = close
+        step = self._book.step(simple_returns(self._known, close), scores, as_of, np.isfinite(close))
         self._known = np.where(np.isfinite(close), close, self._known)
         self._recent.append((close, scores))
         if len(self._recent) > self.horizon + 2:

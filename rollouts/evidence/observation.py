@@ -58,6 +58,7 @@ class ObservationBuilder:
         known, beside = frames or self.recomputation.frames(bars), ours.last if ours else None
         return Observation(
             as_of=as_of,
+            symbols=bars.symbols,
             close=bars.adjusted_close[-1],
             champion=scores_of(ours, bars.symbols),
             challenger=scores_of(theirs, bars.symbols),
@@ -88,7 +89,8 @@ class ObservationBuilder:
                 self.recomputation.scores(document.model, version, frames, index)
                 for version in (document.champion, document.challenger)
             )
-            yield Observation(to_datetime(bars.timestamps[index]), close[index], champion, challenger, 0.0)
+            moment = to_datetime(bars.timestamps[index])
+            yield Observation(moment, bars.symbols, close[index], champion, challenger, 0.0)
 
 
 def scores_of(answer: LoggedAnswer | None, symbols: tuple[str, ...]) -> Vector:

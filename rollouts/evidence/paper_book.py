@@ -1,7 +1,7 @@
 """Paper book: the net performance of one version if it traded all of the capital.
 
 Champion and challenger each have a paper book, fed with the scores that the server logged, so the two are
-compared on the same bars under the allocation, limits and costs of real orders. The gate judges by the same
+compared on the same bars under the strategy, limits and costs of real orders. The gate judges by the same
 book.
 """
 

@@ -27,6 +27,7 @@ from rollouts.validation.faults import (
 from rollouts.validation.operating_characteristics import all_pairs
 from rollouts.validation.pair_outcomes import SIGNALS, PairOutcomes, make_track, signal_scores
 from rollouts.validation.simulation import SimulatedRollouts, simulate_on_bootstrap, simulate_on_path
+from trading.strategy import configured_strategy
 
 SOURCE = "sp500-20"
 MONTHS = ("2008-09", "2011-08", "2020-02", "2020-03")
@@ -214,7 +215,7 @@ class AcceptanceStudy:
 
     @property
     def _evaluation(self) -> EvaluationPolicy:
-        return EvaluationPolicy.from_settings(self.settings)
+        return EvaluationPolicy.from_settings(self.settings, configured_strategy(self.settings.trading))
 
     def _policy(self, bars: int) -> RolloutPolicy:
         return replace(make_rollout_policy(self.settings), max_bars=bars)

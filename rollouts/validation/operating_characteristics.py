@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from alphaloop.bars import BarPanel
+from alphaloop.costs import CostModel
 from alphaloop.errors import InputError
 from alphaloop.settings.settings import Settings
 from features.compute.batch import backfill
@@ -21,6 +22,7 @@ from rollouts.stages import Move
 from rollouts.validation.faults import with_five_fold_turnover
 from rollouts.validation.pair_outcomes import PairOutcomes, make_track, pair_tracks, signal_scores
 from rollouts.validation.simulation import SimulatedRollouts, simulate_on_bootstrap
+from trading.strategy import configured_strategy
 
 MODELS = ("momentum", "reversal", "low volatility", "near the high")
 MIN_SYMBOLS = 4
@@ -113,7 +115,7 @@ def simulate_characteristics(settings: Settings, question: SimulationRequest) ->
     equals = [one.recentred() for one in pairs]
     equal = play(equals, 0)
     worse, better = (play([one.recentred(x) for one in pairs], n) for n, x in ((1, -effect), (2, effect)))
-    cost = EvaluationPolicy.from_settings(settings).costs.rate
+    cost = CostModel.from_settings(settings.trading).rate
     five_fold = play([with_five_fold_turnover(one, cost) for one in equals], 3)
     return {
         "source": settings.data.source,
@@ -153,7 +155,7 @@ def all_pairs(
 ) -> list[PairOutcomes]:
     """Pair every two different `models` in both orders on the `live` bars, with cards from `carded`."""
     frame, close = backfill(bars, default_feature_set()), bars.adjusted_close
-    policy = EvaluationPolicy.from_settings(settings)
+    policy = EvaluationPolicy.from_settings(settings, configured_strategy(settings.trading))
     tracks = {
         name: make_track(scores, close, frame, carded, policy, live=live, horizon=horizon)
         for name, scores in signal_scores(frame, models).items()

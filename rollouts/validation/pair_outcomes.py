@@ -8,10 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from alphaloop.allocation import AllocationPolicy
-from alphaloop.bars import FloatMatrix, Timestamps
-from alphaloop.costs import CostModel
-from alphaloop.decision.book_limits import BookLimits
+from alphaloop.bars import FloatMatrix, Timestamps, to_datetime
 from alphaloop.statistics.information_coefficient import information_coefficients
 from features.compute.batch import FeatureFrame
 from models.evaluation import splits
@@ -88,14 +85,18 @@ def signal_scores(frame: FeatureFrame, names: tuple[str, ...] = tuple(SIGNALS)) 
 def measure_performance(
     scores: FloatMatrix,
     close: FloatMatrix,
-    allocation: AllocationPolicy,
-    costs: CostModel,
+    frame: FeatureFrame,
+    live: slice,
+    policy: EvaluationPolicy,
     horizon: int = 1,
-    limits: BookLimits | None = None,
 ) -> BarPerformance:
-    """Measure the performance of `scores` `[timestamps, symbols]`; each field is `[timestamps]`."""
-    gauge = PerformanceTracker(allocation, costs, horizon, limits or BookLimits())
-    rows = np.array([gauge.read(prices, row) for prices, row in zip(close, scores, strict=True)])
+    """Measure the performance of `scores` on the bars of `live`; each field is `[bars of live]`.
+
+    `scores` and `close` are `[timestamps, symbols]`, of the bars and symbols of `frame`.
+    """
+    gauge = PerformanceTracker(policy.strategy, policy.costs, frame.symbols, horizon, policy.limits)
+    bars = zip(map(to_datetime, frame.timestamps[live]), close[live], scores[live], strict=True)
+    rows = np.array([gauge.read(*bar) for bar in bars])
     return BarPerformance(*rows.T)
 
 
@@ -121,9 +122,7 @@ def make_track(
     folds = splits.walk_forward_folds(part.timestamps, first, policy.folds, policy.horizon)
     untested = replace(policy, permutations=0)
     judged = evaluate_scores(shown[carded], close[carded], part, folds, untested, trials=0)
-    seen = measure_performance(
-        scores[live], close[live], policy.allocation, policy.costs, horizon, policy.limits
-    )
+    seen = measure_performance(scores, close, frame, live, policy, horizon)
     return ModelTrack(scores, seen, judged.folds, judged.ranges)
 
 

@@ -11,21 +11,20 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from alphaloop.allocation import (
-    AllocationPolicy,
-    drift_weights,
+    AllocationStrategy,
     next_weights,
     rank_scores,
     target_weights,
-    turnover,
 )
 from alphaloop.costs import CostModel
+from alphaloop.decision.weights import drift_weights, turnover
 from alphaloop.errors import InputError
 from alphaloop.settings.trading import TradingSettings
 
 scores = arrays(np.float64, 8, elements=st.floats(-1e6, 1e6) | st.just(np.nan))
 weights = arrays(np.float64, 8, elements=st.floats(0, 0.12))
 policies = st.builds(
-    AllocationPolicy,
+    AllocationStrategy,
     tilt=st.floats(0, 3),
     rate=st.floats(0.01, 1),
     band=st.floats(0, 1),
@@ -86,7 +85,7 @@ def test_a_bar_trades_part_of_the_way_and_not_inside_the_band(values, current, p
 
 def test_equal_scores_hold_equal_weight_and_better_ones_more():
     """Without an opinion the book is equal weight; one deviation of rank adds the tilt."""
-    policy = AllocationPolicy(tilt=0.5)
+    policy = AllocationStrategy(tilt=0.5)
     np.testing.assert_allclose(target_weights(np.ones(4), np.zeros(4), policy), 0.25)
     np.testing.assert_allclose(target_weights([1, 2], np.zeros(2), policy), [0.25, 0.75])
 
@@ -94,19 +93,19 @@ def test_equal_scores_hold_equal_weight_and_better_ones_more():
 def test_where_nothing_is_left_to_share_nothing_is_sold():
     """Where a symbol without a score has all of the gross, the others keep what they hold."""
     held = np.array([1.0, 0.25])
-    np.testing.assert_array_equal(target_weights([np.nan, 1.0], held, AllocationPolicy()), held)
+    np.testing.assert_array_equal(target_weights([np.nan, 1.0], held, AllocationStrategy()), held)
 
 
 def test_weights_that_are_held_in_whole_numbers_do_not_round_the_target():
     """From whole numbers, as the nothing of a book in cash, targets are shares all the same."""
-    np.testing.assert_allclose(target_weights([1, 2], np.array([0, 0]), AllocationPolicy()), [0.25, 0.75])
+    np.testing.assert_allclose(target_weights([1, 2], np.array([0, 0]), AllocationStrategy()), [0.25, 0.75])
 
 
 def test_a_distance_exactly_at_the_band_is_traded():
     """A target half an equal weight away is traded by a band of a half; only below is nothing traded."""
-    policy = AllocationPolicy(tilt=0.5, band=0.5, rate=0.1)
+    policy = AllocationStrategy(tilt=0.5, band=0.5, rate=0.1)
     np.testing.assert_allclose(next_weights([1, 2], np.array([0.5, 0.5]), policy), [0.475, 0.525])
-    wider = AllocationPolicy(tilt=0.5, band=0.51, rate=0.1)
+    wider = AllocationStrategy(tilt=0.5, band=0.51, rate=0.1)
     np.testing.assert_array_equal(next_weights([1, 2], np.array([0.5, 0.5]), wider), [0.5, 0.5])
 
 
@@ -138,7 +137,7 @@ def test_a_book_that_has_lost_all_it_had_holds_nothing(gain):
 def test_an_impossible_policy_is_refused(wrong):
     """The error names what cannot be."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        AllocationPolicy(**wrong)
+        AllocationStrategy(**wrong)
 
 
 def test_policy_and_costs_come_from_settings():
@@ -146,7 +145,7 @@ def test_policy_and_costs_come_from_settings():
     settings = TradingSettings(
         tilt=1.5, rate=0.3, band=0.2, max_gross=0.9, commission_bps=2, half_spread_bps=3
     )
-    assert AllocationPolicy.from_settings(settings) == AllocationPolicy(
+    assert AllocationStrategy.from_settings(settings) == AllocationStrategy(
         tilt=1.5, rate=0.3, band=0.2, gross=0.9
     )
     assert CostModel.from_settings(settings) == CostModel(2, 3)

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from alphaloop.allocation import AllocationPolicy
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import Bar, BarPanel, Slice, to_datetime64
 from alphaloop.clock import ReplayClock, monotonic
 from alphaloop.costs import CostModel
@@ -38,7 +38,6 @@ from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
 from trading.risk.risk_check import RiskCheck, RiskLimits
-from trading.strategies.allocation import AllocationStrategy
 
 PROGRAM = Path(__file__).with_name("bar_server.py")
 PERIOD_MS = 150
@@ -315,7 +314,7 @@ def _trade(slices: Sequence[Slice], folder: Path) -> list[dict[str, Any]]:
             SYMBOLS,
             PaperBroker(costs),
             ArrayForecaster(times, SYMBOLS, scores),
-            AllocationStrategy(AllocationPolicy(rate=0.5, band=0.0)),
+            AllocationStrategy(rate=0.5, band=0.0),
             RiskCheck(RiskLimits(max_weight=1.0)),
             costs,
             sleeves=("sleeve-00",),

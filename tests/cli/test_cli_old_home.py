@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
@@ -33,7 +34,6 @@ from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
 from trading.recovery import restore_engine
 from trading.risk.risk_check import RiskCheck
-from trading.strategies.allocation import AllocationStrategy
 
 KEPT = Path(__file__).parents[1] / "data" / "home_of_rule_1.tar.xz"
 SYMBOLS = ("AAPL", "AMD", "GE", "JPM", "KO", "WMT")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import Slice, to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
@@ -30,7 +31,6 @@ from trading.forecaster import ArrayForecaster
 from trading.progress import SESSION_KIND, session_body
 from trading.recovery import restore_engine
 from trading.risk.risk_check import RiskCheck, RiskLimits
-from trading.strategies.allocation import AllocationStrategy
 
 DAYS = np.arange("2020-01-02", "2020-01-15", dtype="datetime64[D]")
 SESSIONS = [str(day) for day in DAYS if np.is_busday(day)]

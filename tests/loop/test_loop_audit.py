@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
@@ -28,7 +29,6 @@ from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
 from trading.risk.risk_check import RiskCheck, RiskLimits
-from trading.strategies.allocation import AllocationStrategy
 
 BARS, SYMBOLS = 12, ("AAA", "BBB", "CCC")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
@@ -25,7 +26,6 @@ from trading.brokers.paper import PaperBroker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
 from trading.risk.risk_check import RiskCheck, RiskLimits
-from trading.strategies.allocation import AllocationStrategy
 
 BARS, PAST, SYMBOLS = 12, 4, ("AAA", "BBB", "CCC")
 

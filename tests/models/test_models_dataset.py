@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import to_datetime
 from alphaloop.errors import DataError, InputError
 from alphaloop.settings.settings import Settings
@@ -189,7 +190,11 @@ def test_the_settings_say_where_tests_start() -> None:
 
     def start(**changes: Any) -> int:
         chosen = Settings(training=TrainingSettings(**changes))
-        return EvaluationPolicy.from_settings(chosen).walk_forward(timestamps)[0].test.start
+        return (
+            EvaluationPolicy.from_settings(chosen, AllocationStrategy())
+            .walk_forward(timestamps)[0]
+            .test.start
+        )
 
     assert start(first_test=0.3) == start(first_test="0.3", first_test_year=2010) == 2_400
     assert start(first_test=date(2023, 7, 1)) == 4_320

@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from alphaloop.allocation import AllocationPolicy
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.costs import CostModel
 from alphaloop.statistics.information_coefficient import information_coefficients
 from alphaloop.statistics.newey_west import newey_west_tstat
 from models.dataset import Dataset, Panel
 from models.evaluation.sharpe_ratio import bars_per_year, deflated_sharpe, sharpe_ratio
-from models.evaluation.simulated_portfolio import equal_weight_scores, simulate_portfolio
+from models.evaluation.simulated_portfolio import (
+    SimulatedPortfolio,
+    equal_weight_scores,
+    simulate_portfolio,
+)
 from models.evaluation.walk_forward import EvaluationPolicy, score_bars, summarise_distribution, walk_forward
 from models.family import Parameters, Scores
 from models.zoo import registry
@@ -93,13 +97,20 @@ def test_the_best_of_many_skilless_trials_is_not_believed() -> None:
     assert 0.25 < np.median(deflated) < 0.75
 
 
+def simulated(scores: np.ndarray, close: np.ndarray, *chosen: Any) -> SimulatedPortfolio:
+    """The gate's portfolio on daily bars; `chosen` are strategy, costs and limits."""
+    days = np.datetime64("2020-01-02T21:00", "ns") + np.arange(len(close)) * np.timedelta64(1, "D")
+    symbols = tuple(f"S{index}" for index in range(close.shape[1]))
+    return simulate_portfolio(scores, close, *chosen, timestamps=days, symbols=symbols)
+
+
 def test_a_score_is_traded_at_the_next_close() -> None:
     """What happens between a score and the next close is not earned; what happens after it is."""
     close = np.array([[100.0, 100], [100, 100], [200, 100], [200, 100], [400, 100]])
-    policy = AllocationPolicy(tilt=1.0, rate=1.0, band=0.0)
+    policy = AllocationStrategy(tilt=1.0, rate=1.0, band=0.0)
     scores = np.full(close.shape, np.nan)
     scores[1] = [1.0, 0.0]  # made at close 1, traded at close 2, after the first doubling
-    book = simulate_portfolio(scores, close, policy, CostModel(0, 0))
+    book = simulated(scores, close, policy, CostModel(0, 0))
     np.testing.assert_allclose(book.net_returns, [0, 0, 0, 0, 1.0])
     np.testing.assert_allclose(book.turnover, 0)
 
@@ -108,19 +119,19 @@ def test_costs_are_taken_from_what_is_traded() -> None:
     """Net of costs a book earns its gross return less rate times turnover, the first trade excepted."""
     random = np.random.default_rng(5)
     close = 100 * np.exp(np.cumsum(random.normal(0, 0.01, (200, 6)), axis=0))
-    scores, policy = random.normal(size=close.shape), AllocationPolicy(band=0.0)
-    free = simulate_portfolio(scores, close, policy, CostModel(0, 0))
-    paid = simulate_portfolio(scores, close, policy, CostModel(10, 40))
+    scores, policy = random.normal(size=close.shape), AllocationStrategy(band=0.0)
+    free = simulated(scores, close, policy, CostModel(0, 0))
+    paid = simulated(scores, close, policy, CostModel(10, 40))
     np.testing.assert_allclose(paid.turnover, free.turnover)
     np.testing.assert_allclose(free.net_returns - paid.net_returns, 0.005 * free.turnover)
     assert free.turnover[1] == 0 and free.turnover[2:].min() > 0
-    still = simulate_portfolio(equal_weight_scores(close), close, AllocationPolicy(), CostModel(10, 40))
+    still = simulated(equal_weight_scores(close), close, AllocationStrategy(), CostModel(10, 40))
     assert still.turnover.sum() < 0.1 * paid.turnover.sum()
 
 
 def test_walk_forward_finds_a_signal_that_is_there(market: Any) -> None:
     """On a market with a planted signal trees have a significant IC and earn it; the noise baseline not."""
-    policy = EvaluationPolicy.from_settings(market.settings)
+    policy = EvaluationPolicy.from_settings(market.settings, AllocationStrategy())
     close = market.bars.adjusted_close
     found = {}
     for name, parameters in (("lightgbm", {"minimum_leaf": 50}), ("momentum", {})):

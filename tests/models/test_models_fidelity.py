@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphaloop.allocation import AllocationPolicy
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.errors import FidelityError
-from models.dataset import Dataset, Panel, complete_panels, make_dataset
+from models.dataset import Dataset, Panel, PanelBar, complete_panels, make_dataset
 from models.family import Scores
 from models.onnx import onnx_graph
 from models.onnx.export import Fidelity, check_fidelity, export_onnx, open_session, run_session
@@ -25,6 +26,7 @@ from models.zoo.trees.lightgbm import (
     rows_around_thresholds,
 )
 
+MONDAY = datetime(2020, 3, 16, 20, tzinfo=UTC)
 QUICK = {"lightgbm": {"trees": 40, "minimum_leaf": 50}, "transformer": {"epochs": 1, "every": 10}}
 
 
@@ -33,9 +35,19 @@ def fit(name: str, dataset: Dataset) -> Any:
     return family.fit(dataset, family.default_parameters() | QUICK.get(name, {}), 3)
 
 
+def named(panels: list[Panel]) -> list[PanelBar]:
+    """A bar and symbols for each panel."""
+    return [PanelBar(MONDAY, tuple(f"S{row}" for row in range(len(panel)))) for panel in panels]
+
+
 def compare(name: str, fitted: Any, content: bytes, panels: list[Panel]) -> Fidelity:
     return check_fidelity(
-        fitted, content, panels, family=registry.find_family(name), allocation=AllocationPolicy()
+        fitted,
+        content,
+        panels,
+        bars=named(panels),
+        family=registry.find_family(name),
+        strategy=AllocationStrategy(),
     )
 
 
@@ -200,7 +212,9 @@ def test_a_family_that_hides_its_dependence_is_found_out(dataset: Dataset) -> No
     found = compare("momentum", fitted, fitted.to_onnx(), panels)
     assert not found.independent and "depend on the other symbols" in "; ".join(found.reasons)
     honest: Any = replace(registry.find_family("momentum"), cross_sectional=True)  # type: ignore[type-var]
-    declared = check_fidelity(fitted, fitted.to_onnx(), panels, family=honest, allocation=AllocationPolicy())
+    declared = check_fidelity(
+        fitted, fitted.to_onnx(), panels, bars=named(panels), family=honest, strategy=AllocationStrategy()
+    )
     assert declared.passed
 
 

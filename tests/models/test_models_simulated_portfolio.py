@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from alphaloop.allocation import AllocationPolicy
-from alphaloop.bars import BarPanel
+from alphaloop.allocation import AllocationStrategy
+from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
-from models.evaluation.simulated_portfolio import equal_weight_scores, simulate_portfolio
+from models.evaluation.simulated_portfolio import (
+    SimulatedPortfolio,
+    equal_weight_scores,
+    simulate_portfolio,
+)
 from models.labels import forward_returns
 from rollouts.evidence.live_performance import PerformanceTracker
 from trading.backtest import equal_weight, run_backtest
 from trading.risk.risk_check import RiskLimits
 
 FREE = CostModel(0, 0)
-STILL = AllocationPolicy(band=9)
+STILL = AllocationStrategy(band=9)
 ANY_WEIGHT = RiskLimits(max_weight=1, prediction_deadline_ms=None)
 
 
@@ -35,10 +41,19 @@ def panel(close: np.ndarray) -> BarPanel:
     )
 
 
-def gauged(close: np.ndarray, scores: np.ndarray, policy: AllocationPolicy) -> np.ndarray:
+def gauged(close: np.ndarray, scores: np.ndarray, strategy: AllocationStrategy) -> np.ndarray:
     """Net returns of the rollout's paper book, `[bars]`; those that it does not tell are 0."""
-    gauge = PerformanceTracker(policy, FREE)
-    return np.nan_to_num([gauge.read(*row).net_return for row in zip(close, scores, strict=True)])
+    bars = panel(close)
+    gauge = PerformanceTracker(strategy, FREE, bars.symbols)
+    rows = zip(map(to_datetime, bars.timestamps), close, scores, strict=True)
+    return np.nan_to_num([gauge.read(*row).net_return for row in rows])
+
+
+def simulated(scores: np.ndarray, close: np.ndarray, *chosen: Any) -> SimulatedPortfolio:
+    """The gate's portfolio on daily bars; `chosen` are strategy, costs and limits."""
+    days = np.datetime64("2020-01-02T21:00", "ns") + np.arange(len(close)) * np.timedelta64(1, "D")
+    symbols = tuple(f"S{index}" for index in range(close.shape[1]))
+    return simulate_portfolio(scores, close, *chosen, timestamps=days, symbols=symbols)
 
 
 @pytest.mark.parametrize("halted", [1, 4])
@@ -47,11 +62,11 @@ def test_what_happens_in_a_halt_is_in_every_book(halted):
     close = np.full((30, 4), 100.0)
     close[15 : 15 + halted, 0], close[15 + halted :, 0] = np.nan, 50.0
     scores = np.zeros((30, 4))
-    gate = simulate_portfolio(scores, close, STILL, FREE).net_returns
+    gate = simulated(scores, close, STILL, FREE).net_returns
     assert np.flatnonzero(gate).tolist() == [15 + halted]
     assert np.prod(1 + gate) == pytest.approx(0.875)
     assert np.prod(1 + gauged(close, scores, STILL)) == pytest.approx(0.875)
-    engine = run_backtest(panel(close), scores, policy=STILL, limits=ANY_WEIGHT, costs=FREE)
+    engine = run_backtest(panel(close), scores, strategy=STILL, limits=ANY_WEIGHT, costs=FREE)
     assert engine.metrics.net_return == pytest.approx(-0.125, abs=1e-8)
     assert equal_weight(panel(close), FREE)[-1] == pytest.approx(0.875)
 
@@ -70,12 +85,12 @@ def test_what_was_decided_waits_for_the_end_of_a_halt():
     close[4:6, 0], close[6, 0], close[7:, 0] = np.nan, 80.0, 40.0
     scores = np.full((9, 2), np.nan)
     scores[0], scores[3] = 0.0, [-1.0, 1.0]
-    policy = AllocationPolicy(tilt=1.0, rate=1.0, band=0.0)
-    gate = simulate_portfolio(scores, close, policy, FREE).net_returns
+    policy = AllocationStrategy(tilt=1.0, rate=1.0, band=0.0)
+    gate = simulated(scores, close, policy, FREE).net_returns
     # Half falls to 80; all of it is sold there, so that the fall to 40 costs nothing.
     assert gate.tolist() == pytest.approx([0, 0, 0, 0, 0, 0, -0.1, 0, 0])
     assert gauged(close, scores, policy).tolist() == pytest.approx(gate.tolist())
-    engine = run_backtest(panel(close), scores, policy=policy, limits=ANY_WEIGHT, costs=FREE)
+    engine = run_backtest(panel(close), scores, strategy=policy, limits=ANY_WEIGHT, costs=FREE)
     assert engine.metrics.net_return == pytest.approx(-0.1, abs=1e-8)
 
 
@@ -87,15 +102,13 @@ def test_the_gate_judges_the_book_that_trades():
     close[:3] = 100.0
     scores = np.where(np.isfinite(close), rng.normal(size=close.shape).cumsum(axis=0), np.nan)
     limits, costs = BookLimits(max_weight=0.2), CostModel(1, 4)
-    gate = simulate_portfolio(scores, close, AllocationPolicy(), costs, limits).net_returns[2:]
+    gate = simulated(scores, close, AllocationStrategy(), costs, limits).net_returns[2:]
     risk = RiskLimits(max_weight=0.2, prediction_deadline_ms=None)
     engine = run_backtest(panel(close), scores, limits=risk, costs=costs).equity
     traded = (engine[1:] / engine[:-1] - 1)[1:]
     assert np.corrcoef(gate, traded)[0, 1] > 0.999
     assert np.prod(1 + gate) == pytest.approx(np.prod(1 + traded), rel=3e-3)
-    free = simulate_portfolio(
-        scores, close, AllocationPolicy(), costs, BookLimits(max_weight=1.0)
-    ).net_returns[2:]
+    free = simulated(scores, close, AllocationStrategy(), costs, BookLimits(max_weight=1.0)).net_returns[2:]
     assert abs(np.prod(1 + free) - np.prod(1 + traded)) > abs(np.prod(1 + gate) - np.prod(1 + traded))
 
 
@@ -103,8 +116,8 @@ def test_the_gates_book_holds_the_limits_of_the_settings():
     """A cap of 10 % for four names leaves 60 % of the gate's book in cash, and a gross of 0.5 half."""
     close = np.full((6, 4), 100.0) * np.array([1.0, 1.0, 1.0, 1.1, 1.1, 1.1])[:, None]
     scores = equal_weight_scores(close)
-    capped = simulate_portfolio(scores, close, STILL, FREE, BookLimits(max_weight=0.1)).net_returns
-    half = simulate_portfolio(scores, close, STILL, FREE, BookLimits(max_gross=0.5)).net_returns
+    capped = simulated(scores, close, STILL, FREE, BookLimits(max_weight=0.1)).net_returns
+    half = simulated(scores, close, STILL, FREE, BookLimits(max_gross=0.5)).net_returns
     assert (capped[3], half[3]) == (pytest.approx(0.04), pytest.approx(0.05))
 
 
@@ -113,9 +126,9 @@ def test_the_gates_book_buys_nothing_behind_the_drawdown_limit():
     close = np.full((8, 2), 100.0)
     close[2:, 0] = 40.0
     scores = np.zeros((8, 2))
-    policy = AllocationPolicy(rate=1.0, band=0.0)
-    bound = simulate_portfolio(scores, close, policy, FREE, BookLimits(max_drawdown=0.2))
-    free = simulate_portfolio(scores, close, policy, FREE, BookLimits(max_drawdown=0.9))
+    policy = AllocationStrategy(rate=1.0, band=0.0)
+    bound = simulated(scores, close, policy, FREE, BookLimits(max_drawdown=0.2))
+    free = simulated(scores, close, policy, FREE, BookLimits(max_drawdown=0.9))
     # The sale of what is above half is still made; the purchase of the other is not.
     assert free.turnover[2] == pytest.approx(2 * (100 / 140 - 0.5))
     assert bound.turnover[2] == pytest.approx(100 / 140 - 0.5)
@@ -127,8 +140,8 @@ def test_a_ruined_book_is_closed(fall):
     close = np.full((9, 4), 100.0)
     close[4:] = 100.0 * fall
     close[6:] = 300.0
-    book = simulate_portfolio(
-        np.zeros((9, 4)), close, AllocationPolicy(gross=3), FREE, BookLimits(max_gross=3, max_weight=1)
+    book = simulated(
+        np.zeros((9, 4)), close, AllocationStrategy(gross=3), FREE, BookLimits(max_gross=3, max_weight=1)
     )
     assert book.net_returns[4] == pytest.approx(3 * (fall - 1))
     assert not book.net_returns[5:].any()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import models.zoo
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, InputError, UnknownNameError
@@ -40,7 +41,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 
 
 def learn(market: Any, registry: Registry, family: str = "lightgbm", **changes: Any) -> TrainedModel:
-    options = {"model": "small", "trials": 0, "clock": CLOCK, **changes}
+    options = {"model": "small", "trials": 0, "strategy": AllocationStrategy(), "clock": CLOCK, **changes}
     if family == "lightgbm":
         options.setdefault("parameters", {"minimum_leaf": 50, "trees": 60})
     return train(family, market.bars, market.frame, "snapshot", registry, market.settings, **options)
@@ -155,7 +156,14 @@ def on_stocks(stocks: tuple[BarPanel, FeatureFrame], folder: Path, **changes: An
     bars, frame = stocks
     settings = Settings(home=folder, training=TrainingSettings(first_test_year=2012, folds=2))
     registry = Registry(folder / "registry")
-    options = {"model": "equities", "trials": 0, "clock": CLOCK, "parameters": {"trees": 40}, **changes}
+    options = {
+        "model": "equities",
+        "trials": 0,
+        "strategy": AllocationStrategy(),
+        "clock": CLOCK,
+        "parameters": {"trees": 40},
+        **changes,
+    }
     return train("lightgbm", bars, frame, "snapshot", registry, settings, **options).card
 
 

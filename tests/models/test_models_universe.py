@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.clock import ReplayClock
 from models.dataset import Dataset, Panel
 from models.evaluation.rank_agreement import rank_agreement
@@ -64,7 +65,7 @@ def trained(
         patch.setattr(families, "find_family", lambda name: ZScore(z_score_onnx))
         made = train(
             "z_score", market.bars, market.frame, "snapshot", registry, market.settings,
-            model="relative", trials=0, clock=CLOCK,
+            model="relative", trials=0, strategy=AllocationStrategy(), clock=CLOCK,
         )  # fmt: skip
     return made, registry
 

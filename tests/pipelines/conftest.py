@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import SystemClock
 from alphaloop.journal.store import Journal
@@ -76,7 +77,16 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     snapshot = SnapshotStore(paths.snapshots).save(bars.to_table(), source.name)
     registry = Registry(paths.registry)
     baseline = train(
-        "momentum", bars, frame, snapshot.id, registry, settings, model=model, trials=0, clock=SystemClock()
+        "momentum",
+        bars,
+        frame,
+        snapshot.id,
+        registry,
+        settings,
+        model=model,
+        trials=0,
+        strategy=AllocationStrategy(),
+        clock=SystemClock(),
     )
     registry.write_rollout(RolloutDocument(model=model, champion=baseline.version), None)
     fit_calibration_on(frame, settings.drift).save(paths.drift)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import SystemClock
 from alphaloop.settings.settings import Settings, load_settings
@@ -101,6 +102,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
             settings,
             model=settings.serving.model,
             trials=0,
+            strategy=AllocationStrategy(),
             clock=SystemClock(),
         )
     recomputation = ScoreRecomputation(registry, DEFAULT)

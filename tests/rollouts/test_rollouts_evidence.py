@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from alphaloop.allocation import AllocationPolicy
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.costs import CostModel
 from alphaloop.statistics.information_coefficient import information_coefficient
 from rollouts.evidence.evidence_ledger import EvidenceLedger, Observation
@@ -18,6 +18,7 @@ from rollouts.policy import RolloutPolicy
 
 START = datetime(2020, 1, 2, 21, tzinfo=UTC)
 SYMBOLS = 20
+NAMES = tuple(f"S{number:02d}" for number in range(SYMBOLS))
 
 
 def _policy() -> RolloutPolicy:
@@ -35,7 +36,7 @@ def _ledger(ic_floor: float = -1.0, ceiling: float = 1.0) -> EvidenceLedger:
     return EvidenceLedger(
         policy=_policy(),
         expectation=ExpectedRanges(ic_floor=ic_floor, ic_scale=0.25, turnover_ceiling=ceiling),
-        allocation=AllocationPolicy(),
+        strategy=AllocationStrategy(),
         costs=CostModel(),
         tolerance=1e-4,
     )
@@ -56,6 +57,7 @@ def _play(
         ledger.observe(
             Observation(
                 as_of=START + timedelta(days=bar),
+                symbols=NAMES,
                 close=close[bar],
                 champion=champion[bar],
                 challenger=challenger[bar],
@@ -158,12 +160,12 @@ def test_the_error_budget_is_not_overspent() -> None:
 
 def test_moving_the_capital_is_not_charged_to_the_model() -> None:
     """A paper book's first trade, out of cash, costs nothing; later ones do."""
-    book = PaperBook(AllocationPolicy(rate=1.0, band=0.0), CostModel())
+    book = PaperBook(AllocationStrategy(rate=1.0, band=0.0), CostModel(), NAMES)
     rng = np.random.default_rng(8)
     still = np.zeros(SYMBOLS)
-    assert book.step(still, rng.normal(size=SYMBOLS)).net_return == 0.0
-    assert book.step(still, rng.normal(size=SYMBOLS)).net_return == 0.0
-    step = book.step(still, rng.normal(size=SYMBOLS))
+    assert book.step(still, rng.normal(size=SYMBOLS), START).net_return == 0.0
+    assert book.step(still, rng.normal(size=SYMBOLS), START + timedelta(days=1)).net_return == 0.0
+    step = book.step(still, rng.normal(size=SYMBOLS), START + timedelta(days=2))
     assert step.turnover > 0
     assert step.net_return == pytest.approx(-step.turnover * CostModel().rate)
 
@@ -172,8 +174,9 @@ def test_outcomes_of_several_bars_do_not_overlap() -> None:
     """With a horizon of five the IC looks at returns over five bars, once every five bars."""
     close, _ = _market(23, 9)
     scores = np.random.default_rng(9).normal(size=close.shape)
-    gauge = PerformanceTracker(AllocationPolicy(), CostModel(), horizon=5)
-    found = [gauge.read(prices, made).ic for prices, made in zip(close, scores, strict=True)]
+    gauge = PerformanceTracker(AllocationStrategy(), CostModel(), NAMES, horizon=5)
+    days = [START + timedelta(days=bar) for bar in range(len(close))]
+    found = [gauge.read(*bar).ic for bar in zip(days, close, scores, strict=True)]
     due = [bar for bar, value in enumerate(found) if np.isfinite(value)]
     assert due == [6, 11, 16, 21]
     for bar in due:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel, Slice, to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
@@ -23,7 +24,6 @@ from trading.engine import BarOutcome, TradingEngine
 from trading.execution.corporate_actions import BookedCorporateAction
 from trading.forecaster import ArrayForecaster
 from trading.risk.risk_check import RiskCheck, RiskLimits
-from trading.strategies.allocation import AllocationStrategy
 
 
 def _bars(count: int = 40, symbols: int = 5, seed: int = 1, opens: bool = False) -> BarPanel:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from alphaloop.allocation import AllocationPolicy
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import to_datetime
 from alphaloop.costs import CostModel
 from trading.backtest import (
@@ -37,9 +37,9 @@ def _momentum(bars):
 def test_the_engine_and_the_float_count_agree(make_bars, opens):
     """12-1 momentum through the engine, lots and cents and all, is the float64 curve to two in 10,000."""
     bars = make_bars(count=530, symbols=8, opens=opens)
-    policy, costs = AllocationPolicy(), CostModel()
+    policy, costs = AllocationStrategy(), CostModel()
     limits = RiskLimits(max_gross=2, max_weight=1, prediction_deadline_ms=None)
-    result = run_backtest(bars, _momentum(bars), policy=policy, limits=limits, costs=costs)
+    result = run_backtest(bars, _momentum(bars), strategy=policy, limits=limits, costs=costs)
     plain = momentum_12_1(bars, costs, policy)
     np.testing.assert_allclose(result.equity / 1e6, plain, rtol=2e-4)
     assert plain[365] == 1.0 != plain[367]
@@ -104,7 +104,7 @@ def test_a_benchmark_can_start_later_with_what_came_before_as_history(make_bars)
     """From a start on the curve begins at one, and momentum trades at once if it has a year behind it."""
     bars = make_bars(count=480)
     start = to_datetime(bars.timestamps[380])
-    momentum = momentum_12_1(bars, CostModel(), AllocationPolicy(), start)
+    momentum = momentum_12_1(bars, CostModel(), AllocationStrategy(), start)
     assert (len(momentum), momentum[0]) == (100, 1.0)
     assert momentum[1] != 1.0
     assert (len(equal_weight(bars, CostModel(), start)), equal_weight(bars, CostModel(), start)[0]) == (
@@ -123,7 +123,7 @@ def test_symbols_that_list_late_or_skip_bars_are_held_at_their_last_price(make_b
     assert np.isfinite(gap).all()
     bars.close[:50, 1] = np.nan
     assert np.isfinite(equal_weight(bars, FREE)).all()
-    assert np.isfinite(momentum_12_1(bars, FREE, AllocationPolicy())).all()
+    assert np.isfinite(momentum_12_1(bars, FREE, AllocationStrategy())).all()
     assert np.isfinite(
         run_backtest(bars, np.random.default_rng(5).normal(size=bars.close.shape)).equity
     ).all()
@@ -179,7 +179,7 @@ def test_momentum_looks_back_a_year_and_a_month_of_its_own_bars(make_bars):
     # The winner of the first 48 weeks loses in the last month: who looks at that holds the other.
     bars.close[:, 0] = np.where(weeks <= 48, 100 * 1.01**weeks, 50 * 1.001**weeks)
     bars.close[:, 1] = np.where(weeks <= 48, 100.0, 200.0)
-    curve = momentum_12_1(bars, FREE, AllocationPolicy(tilt=1.0, rate=1.0, band=0.0))
+    curve = momentum_12_1(bars, FREE, AllocationStrategy(tilt=1.0, rate=1.0, band=0.0))
     assert set(curve[:54]) == {1.0}
     # One over the price of the decision is bought at the next close.
     rise = bars.close[54, 0] - bars.close[53, 0]

@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from alphaloop.allocation import AllocationPolicy
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.costs import CostModel
 from alphaloop.errors import AlphaloopError
@@ -89,9 +89,9 @@ def test_a_dividend_of_a_day_on_which_the_price_holds_is_a_gain():
     """A price that does not fall on the ex-date leaves the holder with the dividend that was declared."""
     close, adjustment = np.full((6, 4), 100.0), np.ones((6, 4))
     adjustment[3:, 1] = 100 / 98
-    free = AllocationPolicy(band=9)
+    free = AllocationStrategy(band=9)
     told = run_backtest(
-        panel(close, adjustment), np.zeros((6, 4)), policy=free, limits=ANY_WEIGHT, costs=FREE
+        panel(close, adjustment), np.zeros((6, 4)), strategy=free, limits=ANY_WEIGHT, costs=FREE
     )
     assert told.equity.tolist() == [1_000_000.0] * 3 + [1_005_000.0] * 3
 
@@ -256,7 +256,7 @@ def test_benchmarks_follow_splits_and_dividends():
     halved = split(plain, 270, 0, 2.0)
     for curve in (
         lambda bars: equal_weight(bars, CostModel()),
-        lambda bars: momentum_12_1(bars, CostModel(), AllocationPolicy()),
+        lambda bars: momentum_12_1(bars, CostModel(), AllocationStrategy()),
     ):
         np.testing.assert_allclose(curve(halved), curve(plain), rtol=1e-12)
     paid = panel(np.full((6, 4), 100.0))

@@ -11,16 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphaloop.allocation import AllocationPolicy
+from alphaloop.allocation import AllocationStrategy
+from alphaloop.decision.strategy import StrategyIdentity
 from alphaloop.errors import ChainBrokenError
 from alphaloop.forecasts import Forecast, Route, SymbolStatus
 from alphaloop.journal.record import canonical_json
 from alphaloop.orders import Order, Side
-from trading.decision import DecisionInputs, decide
+from trading.decision import Decision, DecisionInputs, decide
 from trading.execution.netting import LOT
 from trading.forecasts import SharedForecast
 from trading.redecide import redecide_orders
 from trading.risk.risk_check import Refusal, RiskLimits
+from trading.strategy import recorded_strategy
 
 AS_OF = datetime(2020, 3, 16, 20, tzinfo=UTC)
 SYMBOLS = ("A", "B", "C", "D")
@@ -31,6 +33,11 @@ prices = st.none() | st.integers(1, 10**12).map(lambda n: Decimal(n).scaleb(-8))
 cash = st.integers(-(10**6), 10**9).map(lambda n: Decimal(n) / 100)
 scores = st.floats(allow_nan=True, allow_infinity=False) | st.sampled_from([0.0, 1.0])
 shares = st.floats(0.01, 1)
+
+
+def decided(inputs: DecisionInputs) -> Decision:
+    """The decision by the strategy that the inputs name."""
+    return decide(inputs, recorded_strategy(inputs.strategy))
 
 
 def _forecast(values: list[float], age: timedelta) -> Forecast:
@@ -75,7 +82,9 @@ def states(draw) -> DecisionInputs:
         peak=draw(cash),
         answers=tuple(answers),
         reduced=tuple(reduced),
-        policy=AllocationPolicy(tilt=draw(st.floats(0, 3)), rate=draw(shares), band=draw(st.floats(0, 1))),
+        strategy=StrategyIdentity.of(
+            AllocationStrategy(tilt=draw(st.floats(0, 3)), rate=draw(shares), band=draw(st.floats(0, 1)))
+        ),
         limits=RiskLimits(max_gross=draw(shares), max_weight=draw(shares), max_drawdown=draw(shares)),
         simulated=draw(st.booleans()),
     )
@@ -85,16 +94,16 @@ def states(draw) -> DecisionInputs:
 def test_a_journaled_decision_gives_the_identical_orders(inputs):
     """Through the journal's text and back, any state leads to the same orders, and to the same refusals."""
     body = json.loads(canonical_json(inputs.to_body() | {"equity": "1", "later": "field"}))
-    assert redecide_orders(body) == list(decide(inputs).orders)
+    assert redecide_orders(body) == list(decided(inputs).orders)
     again = DecisionInputs.from_body(body)
-    assert decide(again) == decide(inputs)
+    assert decided(again) == decided(inputs)
     assert canonical_json(again.to_body()) == canonical_json(inputs.to_body())
 
 
 @given(states())
 def test_orders_are_the_exact_sum_of_the_sleeves(inputs):
     """One order a symbol at most, for exactly what its sleeves want together, on one side."""
-    decision = decide(inputs)
+    decision = decided(inputs)
     assert len({order.symbol for order in decision.orders}) == len(decision.orders)
     for change in decision.changes:
         net = sum(change.wanted)
@@ -108,7 +117,7 @@ def test_orders_are_the_exact_sum_of_the_sleeves(inputs):
 @given(states())
 def test_no_sleeve_sells_what_it_has_not_or_trades_what_it_must_not(inputs):
     """Sales are covered by the sleeve's own holding; blocked and unpriced symbols are left alone."""
-    decision = decide(inputs)
+    decision = decided(inputs)
     reduced = {
         sleeve
         for refusal in decision.refusals
@@ -130,7 +139,7 @@ def test_a_ruined_sleeve_sells_what_can_be_sold(inputs):
     # The other sleeves are rich, so the book as a whole has lost nothing and is not reduce-only.
     rich = Decimal(10**19)
     ruined = replace(inputs, cash=(-rich / 10, rich, rich), peak=rich, reduced=())
-    sold = {change.symbol: -change.wanted[0] for change in decide(ruined).changes}
+    sold = {change.symbol: -change.wanted[0] for change in decided(ruined).changes}
     for symbol, price, held in zip(ruined.symbols, ruined.prices, ruined.quantities[0], strict=True):
         tradable = price is not None and symbol not in ruined.blocked
         assert sold.get(symbol, 0) == (max(held, 0) if tradable else 0)
@@ -150,11 +159,11 @@ def test_a_fresh_book_is_spent_on_what_has_a_price():
         peak=Decimal(1000),
         answers=(SharedForecast(_forecast([1.0, 2.0, 9.0, 3.0], timedelta(0)), {"s0": "p"}),),
         reduced=(),
-        policy=AllocationPolicy(),
+        strategy=StrategyIdentity.of(AllocationStrategy()),
         limits=RiskLimits(max_weight=1),
         simulated=True,
     )
-    orders = decide(inputs).orders
+    orders = decided(inputs).orders
     spent = {order.symbol: order.quantity * price for order, price in zip(orders, (10, 20, 40), strict=True)}
     assert list(spent) == ["A", "B", "D"]
     assert spent["A"] < spent["B"] < spent["D"]
@@ -165,8 +174,8 @@ def test_a_fresh_book_is_spent_on_what_has_a_price():
 @given(states())
 def test_ids_come_from_decision_and_symbol(inputs):
     """The same decision gives the same ids, another decision others."""
-    first = [order.client_order_id for order in decide(inputs).orders]
-    assert first == [order.client_order_id for order in decide(inputs).orders]
+    first = [order.client_order_id for order in decided(inputs).orders]
+    assert first == [order.client_order_id for order in decided(inputs).orders]
     body = inputs.to_body() | {"decision_id": "trading/y"}
     others = [order.client_order_id for order in redecide_orders(json.loads(canonical_json(body)))]
     assert not set(first) & set(others)

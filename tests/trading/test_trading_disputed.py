@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel, Slice
 from alphaloop.costs import CostModel
 from alphaloop.decision.obtainable_price import booked_price
@@ -204,7 +205,7 @@ def test_disputed_inputs_survive_the_journals_text(make_bars, make_rig):
     inputs = DecisionInputs.from_body(json.loads(canonical_json(rig.records("decision")[0].body)))
     assert inputs.providers == ("first",) * 5
     assert inputs.disputed == ("S04",)
-    assert decide(replace(inputs, disputed=())) != decide(inputs)
+    assert decide(replace(inputs, disputed=()), AllocationStrategy()) != decide(inputs, AllocationStrategy())
 
 
 def test_the_paper_broker_fills_an_undisputed_order_in_the_same_bar(make_bars):

@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from alphaloop.allocation import AllocationPolicy
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel
 from alphaloop.costs import CostModel
 from alphaloop.decision.obtainable_price import booked_price
@@ -41,7 +41,7 @@ def test_a_ruined_book_is_sold_and_told():
     told = run_backtest(
         panel(close),
         np.zeros((12, 4)),
-        policy=AllocationPolicy(gross=3),
+        strategy=AllocationStrategy(gross=3),
         limits=LEVERED,
         costs=CostModel(0, 0),
     )
@@ -74,7 +74,7 @@ def make_inputs(cash: tuple[str, ...], held: tuple[str, ...], **given: object) -
 
 def test_other_sleeves_are_not_closed():
     """Of two sleeves the one without equity sells all, and the other keeps what it has."""
-    decision = decide(make_inputs(("-1000.00", "0"), ("100", "20")))
+    decision = decide(make_inputs(("-1000.00", "0"), ("100", "20")), AllocationStrategy())
     (order,) = decision.orders
     assert (order.side, order.quantity) == ("sell", 100)
     (told,) = [one for one in decision.refusals if one.rule == "ruin"]
@@ -85,12 +85,15 @@ def test_other_sleeves_are_not_closed():
 @pytest.mark.parametrize("given", [{"blocked": ["S"]}, {"prices": [None]}])
 def test_a_ruined_sleeve_waits_for_a_price(given):
     """A symbol that cannot be traded now is sold later."""
-    assert decide(make_inputs(("-1000",), ("20",), **given)).orders == ()
+    assert decide(make_inputs(("-1000",), ("20",), **given), AllocationStrategy()).orders == ()
 
 
 def test_a_disputed_price_does_not_keep_a_ruined_sleeve_in():
     """A sale lets a position shrink, and so passes where the symbol is reduce-only."""
-    assert decide(make_inputs(("-1000",), ("20",), disputed=["S"])).orders[0].quantity == 20
+    assert (
+        decide(make_inputs(("-1000",), ("20",), disputed=["S"]), AllocationStrategy()).orders[0].quantity
+        == 20
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ def test_a_market_of_tiny_prices_is_worth_what_it_is():
 def test_no_more_is_sold_than_is_held_of_a_tiny_price():
     """Beyond 2**53 lots a float cannot count: a sale of all leaves nothing, and nothing short."""
     held = "912345678901234567.8901"
-    decision = decide(make_inputs(("-1000000",), (held,), prices=["0.0000000000001"]))
+    decision = decide(make_inputs(("-1000000",), (held,), prices=["0.0000000000001"]), AllocationStrategy())
     assert decision.orders[0].quantity <= Decimal(held)
     assert decision.orders[0].quantity == pytest.approx(Decimal(held), rel=Decimal("1e-15"))
 

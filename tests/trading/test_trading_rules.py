@@ -45,10 +45,17 @@ def wrong(*_: object, **__: object) -> Any:
     raise AssertionError("an old decision was computed by the rule of now")
 
 
-def without_rule(records: list) -> list:
-    """The records as the version before wrote them: no decision names its rule."""
+def of_rule_1(records: list) -> list:
+    """The records as the first version wrote them: no decision names its rule, strategy or changes."""
+    added = ("rule", "strategy", "changes")
     return [
-        replace(one, body={name: value for name, value in one.body.items() if name != "rule"})
+        replace(
+            one,
+            body={name: value for name, value in one.body.items() if name not in added}
+            | {"policy": one.body["strategy"]["parameters"]},
+        )
+        if one.kind == "decision"
+        else one
         for one in records
     ]
 
@@ -68,7 +75,6 @@ def test_an_old_decision_does_not_hang_on_the_rule_of_now(monkeypatch):
     monkeypatch.setattr(RiskCheck, "clip", wrong)
     for name in ("rank_scores", "target_weights", "next_weights"):
         monkeypatch.setattr(alphaloop.allocation, name, wrong)
-    monkeypatch.setattr("trading.strategies.allocation.next_weights", wrong)
     for example in kept():
         assert plain(redecide_decision(example["body"]))["orders"] == example["orders"]
         assert redecide_orders(example["body"] | {"rule": 1}) == redecide_orders(example["body"])
@@ -87,7 +93,7 @@ def test_recovery_waits_for_what_the_old_rule_decided(make_bars, make_rig, monke
     """Orders of a decision of rule 1 that are open at a restart are waited for as they were sent."""
     rig = make_rig(make_bars())
     rig.run(0, 4)
-    records, working = without_rule(rig.records()), dict(rig.engine.portfolio.working)
+    records, working = of_rule_1(rig.records()), dict(rig.engine.portfolio.working)
     books = rig.engine.portfolio.books
     monkeypatch.setattr(trading.redecide, "decide", wrong)
     rig.start()

@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import numpy as np
 
-from alphaloop.allocation import AllocationPolicy
+from alphaloop.allocation import AllocationStrategy
+from alphaloop.decision.strategy import StrategyIdentity
 from alphaloop.errors import ServingError
 from alphaloop.forecasts import Route, SymbolStatus
 from alphaloop.orders import Side
@@ -35,7 +36,7 @@ def decision_inputs(bars, answers, reduced=()):
         peak=Decimal(200_000),
         answers=answers,
         reduced=tuple(reduced),
-        policy=AllocationPolicy(),
+        strategy=StrategyIdentity.of(AllocationStrategy()),
         limits=RiskLimits(max_weight=1.0),
         simulated=True,
     )
@@ -52,8 +53,12 @@ def test_stale_scores_only_reduce(make_bars):
     bars = make_bars(count=3, symbols=3)
     fresh = forecast_of(bars)
     stale = replace(fresh, statuses=(SymbolStatus.STALE,) * 3, route=Route.FALLBACK)
-    bought = decide(decision_inputs(bars, (SharedForecast(fresh, dict.fromkeys(SLEEVES, "p")),)))
-    held = decide(decision_inputs(bars, (SharedForecast(stale, dict.fromkeys(SLEEVES, "p")),)))
+    bought = decide(
+        decision_inputs(bars, (SharedForecast(fresh, dict.fromkeys(SLEEVES, "p")),)), AllocationStrategy()
+    )
+    held = decide(
+        decision_inputs(bars, (SharedForecast(stale, dict.fromkeys(SLEEVES, "p")),)), AllocationStrategy()
+    )
     assert any(order.side is Side.BUY for order in bought.orders)
     assert all(order.side is Side.SELL for order in held.orders)
     assert held.orders
@@ -74,7 +79,7 @@ def test_a_refusal_of_the_server_only_reduces(make_bars):
     (refusal,) = refusals
     assert (refusal.rule, refusal.sleeves) == ("no_forecast", SLEEVES)
     assert "the model fails: reduce-only" in refusal.reason
-    decision = decide(decision_inputs(bars, group_forecasts(forecasts), refusals))
+    decision = decide(decision_inputs(bars, group_forecasts(forecasts), refusals), AllocationStrategy())
     assert decision.orders == ()
     assert refusal in decision.refusals
 
@@ -85,5 +90,7 @@ def test_a_stale_answer_survives_the_journal(make_bars):
     stale = replace(forecast_of(bars), statuses=(SymbolStatus.STALE,) * 3)
     answer = SharedForecast(stale, dict.fromkeys(SLEEVES, "p"))
     inputs = decision_inputs(bars, (SharedForecast.from_body(answer.to_body()),))
-    assert decide(inputs) == decide(decision_inputs(bars, (answer,)))
-    assert any(one.rule == "stale_scores" for one in decide(inputs).refusals)
+    assert decide(inputs, AllocationStrategy()) == decide(
+        decision_inputs(bars, (answer,)), AllocationStrategy()
+    )
+    assert any(one.rule == "stale_scores" for one in decide(inputs, AllocationStrategy()).refusals)

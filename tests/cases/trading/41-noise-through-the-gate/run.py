@@ -5,6 +5,7 @@ import numpy as np, time, collections
 from marketdata.sources.registry import find_source
 from features.compute.batch import backfill
 from features.feature_set import default_feature_set
+from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel
 from alphaloop.settings.settings import Settings
 from datetime import datetime, UTC
@@ -12,7 +13,7 @@ from models.evaluation import gate, splits
 from models.evaluation.walk_forward import EvaluationPolicy, evaluate_scores
 from types import SimpleNamespace as N
 bars = BarPanel.from_table(find_source("sp500-20").history((), None, datetime(2018, 12, 31, 23, tzinfo=UTC)))
-t0 = time.time(); frame = backfill(bars, default_feature_set()); pol = EvaluationPolicy.from_settings(Settings())
+t0 = time.time(); frame = backfill(bars, default_feature_set()); pol = EvaluationPolicy.from_settings(Settings(), AllocationStrategy())
 folds = splits.walk_forward_folds(frame.timestamps, pol.first_test_year, pol.folds, pol.horizon)
 close = bars.adjusted_close; T, S = close.shape; F = np.nan_to_num(frame.values.astype(float)); tested = slice(folds[0].test.start, T)
 rank = np.argsort(np.argsort(F, axis=1), axis=1) / (S - 1) - .5

@@ -14,7 +14,7 @@ from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
 from trading.recovery import restore_engine
 from trading.risk.risk_check import RiskCheck, RiskLimits
-from trading.strategies.allocation import AllocationStrategy
+from alphaloop.allocation import AllocationStrategy
 home = fresh("60"); db, an = home / "j.db", home / "a.jsonl"; bars = panel(np.full((6, 4), 100.0)); clock = ReplayClock(to_datetime(bars.timestamps[0]))
 def engine(w): return TradingEngine(bars.symbols, PaperBroker(CostModel()), ArrayForecaster(bars.timestamps, bars.symbols, np.zeros((6, 4))), AllocationStrategy(), RiskCheck(RiskLimits(max_weight=1, prediction_deadline_ms=None)), CostModel(), sleeves=("sleeve-00",), capital=1_000_000, clock=clock, journal_writer=w, simulated=False)
 with Journal(db, an, clock) as j, j.writer("trading") as w: engine(w).on_bar(bars.at(0)); order = [r.body for r in j.records("trading", "order")][0]

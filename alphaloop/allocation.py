@@ -1,9 +1,9 @@
 """Allocation of capital, the built-in strategy: from scores to portfolio weights.
 
-The book is long-only around equal weight:
-a symbol with an average score holds `gross / symbols`, and one with a better score holds more. Two brakes
-keep costs down: each bar trades only a share of the way to the target (Gârleanu and Pedersen 2013, "Dynamic
-Trading with Predictable Returns and Transaction Costs"), and distances below a band are not traded at all.
+The book is long-only around equal weight: a symbol with an average score holds `gross / symbols`, and one
+with a better score holds more. Two brakes keep costs down: each bar trades only a share of the way to the
+target (Gârleanu and Pedersen 2013, "Dynamic Trading with Predictable Returns and Transaction Costs"), and
+distances below a band are not traded at all.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from alphaloop.decision.strategy import DIGITS_SHOWN
+
 if TYPE_CHECKING:
     from models.registry.card import Card
 
@@ -19,6 +21,7 @@ def card_facts(card: Card) -> dict[str, Any]:
         **{name: card.metrics.get(name) for name in METRICS},
         "fidelity_max_abs_diff": card.fidelity.get("max_abs_diff"),
         "trained": f"{str(card.train_first)[:10]} to {str(card.train_last)[:10]}",
+        "strategy": dict(card.strategy) or {"name": "allocation"},
         "horizon": card.horizon,
         "lookback": card.lookback,
         "snapshot": card.snapshot,
@@ -36,10 +39,18 @@ def fact_lines(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     from cli import formatting
 
     return [
-        (key, formatting.format_figure(one))
+        (key, format_strategy(one) if key == "strategy" else formatting.format_figure(one))
         for key, one in facts.items()
         if key not in {"gate", "walk_forward"}
     ]
+
+
+def format_strategy(strategy: Mapping[str, Any]) -> str:
+    """Format a strategy as `allocation (tilt 0.5, rate 0.1), digest 0123456789ab`."""
+    parameters = ", ".join(f"{name} {value}" for name, value in strategy.get("parameters", {}).items())
+    digest = str(strategy.get("digest", ""))[:DIGITS_SHOWN]
+    words = str(strategy["name"]) + (f" ({parameters})" if parameters else "")
+    return words + (f", digest {digest}" if digest else "")
 
 
 def verdict_lines(gate: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,8 @@
 from .audit import adopt_records as adopt_records
 from .audit import audit_journal as audit_journal
 from .audit import replay_order as replay_order
+from .decision_replay import ReplayedDecision as ReplayedDecision
+from .decision_replay import replay_decisions as replay_decisions
 from .first_champion import crown_first_champion as crown_first_champion
 from .lineage import Lineage as Lineage
 from .lineage import trace_order as trace_order
@@ -19,6 +21,7 @@ __all__ = [
     "Loop",
     "LoopContext",
     "ReplayMarket",
+    "ReplayedDecision",
     "Turn",
     "adopt_records",
     "audit_journal",
@@ -27,6 +30,7 @@ __all__ = [
     "market_to_trade",
     "open_loop",
     "order_providers",
+    "replay_decisions",
     "replay_order",
     "take_snapshot",
     "trace_order",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from alphaloop.clock import SystemClock
@@ -11,6 +12,7 @@ from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import ChainReport
 from alphaloop.journal.verification import verify_journal as verify_chains
 from alphaloop.settings.settings import Settings
+from trading.decision import journaled_strategy
 from trading.redecide import redecide_orders, rule_number
 
 TRADING_STREAM = "trading"
@@ -93,7 +95,7 @@ def replay_order(settings: Settings, order_id: str) -> dict[str, Any]:
     -------
     dict
         `identical` (bool), the `journaled` and the `recomputed` order (None where the decision gives none),
-        and the `decision` with its sequence number, bar, rule and hash.
+        and the `decision` with its sequence number, bar, rule, strategy and hash.
 
     Raises
     ------
@@ -101,6 +103,8 @@ def replay_order(settings: Settings, order_id: str) -> dict[str, Any]:
         For an order that the journal does not hold.
     MissingStateError
         Where there is no journal, or the order's decision is not in it.
+    NotReplayableError
+        Where the code of the decision's strategy is not here.
     """
     order, decision = _order_and_decision(_open(settings), order_id)
     again = {one.client_order_id: one for one in redecide_orders(decision.body)}
@@ -117,10 +121,16 @@ def replay_order(settings: Settings, order_id: str) -> dict[str, Any]:
             "seq": decision.seq,
             "as_of": decision.body["as_of"],
             "rule": rule_number(decision.body),
+            "strategy": journaled_strategy(decision.body).to_body(),
             "hash": decision.hash,
         },
         "orders_in_decision": len(again),
     }
+
+
+def trading_records(settings: Settings) -> Iterator[Record]:
+    """Return the records of trading, oldest first; raises `MissingStateError` where there is no journal."""
+    return _open(settings).records(TRADING_STREAM)
 
 
 def order_ids(settings: Settings) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from alphaloop.bars import BarPanel
+from alphaloop.errors import NotReplayableError
 from alphaloop.settings.settings import Settings
 from features.engine.columns import align_symbols
 from features.feature_set import feature_set_of
@@ -61,7 +62,7 @@ def trace_order(settings: Settings, order_id: str) -> Lineage:
         Where there is no journal, or the order's decision is not in it.
     """
     order, decision, fills = audit.order_records(settings, order_id)
-    replayed = audit.replay_order(settings, order_id)
+    replayed, unknown = _replayed(settings, order_id)
     answers = decision.body["answers"]
     answer = answers[0]
     registry = Registry(settings.paths.registry)
@@ -69,7 +70,7 @@ def trace_order(settings: Settings, order_id: str) -> Lineage:
     bars = BarPanel.from_table(SnapshotStore(settings.paths.snapshots).load(answer["snapshot"]))
     difference = max(_score_difference(settings, registry, one, bars) for one in answers)
     checks = {
-        "the same order is decided again": replayed["identical"],
+        "the same order is decided again": replayed,
         "its scores follow from its bars": difference <= SCORE_TOLERANCE,
         "the file has the digest that answered": all(
             card.digest == one["digest"] for card, one in zip(cards, answers, strict=True)
@@ -106,7 +107,16 @@ def trace_order(settings: Settings, order_id: str) -> Lineage:
     named += [
         {"step": "check", "label": words, "value": "yes" if held else "NO"} for words, held in checks.items()
     ]
+    named += [{"step": "check", "label": "its decision", "value": unknown}] if unknown else []
     return Lineage(order_id, all(checks.values()), named)
+
+
+def _replayed(settings: Settings, order_id: str) -> tuple[bool, str]:
+    """Return whether the order is decided again, and why that cannot be known."""
+    try:
+        return bool(audit.replay_order(settings, order_id)["identical"]), ""
+    except NotReplayableError as error:
+        return False, str(error)
 
 
 def _score_difference(

@@ -154,7 +154,7 @@ class DecisionInputs:
             peak=Decimal(body["peak"]),
             answers=tuple(map(SharedForecast.from_body, body["answers"])),
             reduced=tuple(map(Refusal.from_body, body["reduced"])),
-            strategy=_recorded(body),
+            strategy=journaled_strategy(body),
             limits=RiskLimits.from_body(body["limits"]),
             simulated=body["simulated"],
             providers=tuple(body.get("providers", ())),
@@ -181,8 +181,8 @@ class Decision:
     refusals: tuple[Refusal, ...]
 
 
-def _recorded(body: Mapping[str, Any]) -> StrategyIdentity:
-    """Return the strategy that a body names."""
+def journaled_strategy(body: Mapping[str, Any]) -> StrategyIdentity:
+    """Return the strategy that the body of a decision names; that of rules 1 and 2 is `allocation`."""
     if "strategy" in body:
         return StrategyIdentity.from_body(body["strategy"])
     return StrategyIdentity(AllocationStrategy.name, dict(body["policy"]))

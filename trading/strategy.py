@@ -27,7 +27,7 @@ from alphaloop.settings.validation_messages import refusal_message
 
 GROUP = "alphaloop.strategies"
 BUILT_IN_DIGESTS: Mapping[str, frozenset[str]] = {
-    "allocation": frozenset({"adfb9b9a01d1"}),
+    "allocation": frozenset({"adfb9b9a01d1a565a217b0eab6efa4e12ee28bab5678c81e6cab11f75b36fa3a"}),
 }
 """Code of the built-in strategies, past and present, that gives the weights of the present code.
 

@@ -23,7 +23,7 @@ TargetWeights = npt.ArrayLike | Mapping[str, float]
 
 MIN_WEIGHT = -1e-9
 """Smallest weight that passes for zero; anything less is a short position."""
-DIGITS_SHOWN = 12
+DIGITS_SHOWN, MAX_SYMBOLS_SHOWN = 12, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,9 @@ class StrategyIdentity:
         InputError
             For a parameter that is no JSON value.
         """
-        fields = asdict(strategy) if is_dataclass(strategy) and not isinstance(strategy, type) else {}
+        fields: dict[str, Any] = (
+            asdict(strategy) if is_dataclass(strategy) and not isinstance(strategy, type) else {}
+        )
         try:
             parameters = json.loads(json.dumps(fields, allow_nan=False))
         except (TypeError, ValueError) as error:
@@ -196,7 +198,9 @@ def _in_order(weights: TargetWeights, symbols: tuple[str, ...]) -> Vector:
     if isinstance(weights, Mapping):
         unknown = sorted(str(symbol) for symbol in weights if symbol not in symbols)
         if unknown:
-            raise StrategyError(f"weighs {unknown[0]}, which is no symbol of the book: {', '.join(symbols)}")
+            shown = ", ".join(symbols[:MAX_SYMBOLS_SHOWN])
+            more = ", …" if len(symbols) > MAX_SYMBOLS_SHOWN else ""
+            raise StrategyError(f"weighs {unknown[0]}, which is no symbol of the book: {shown}{more}")
         weights = [weights.get(symbol, 0.0) for symbol in symbols]
     values = np.asarray(weights, dtype=np.float64)
     if values.shape != (len(symbols),):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.commands.options import AsJson
+
+if TYPE_CHECKING:
+    from alphaloop.settings.settings import Settings
+    from loop.decision_replay import ReplayedDecision
 
 app = typer.Typer(
     help="Audit: verify the journal, adopt records without an anchor, replay an order, name its providers.",
@@ -14,6 +18,7 @@ app = typer.Typer(
 )
 
 OrderId = Annotated[str, typer.Argument(help="The client order id, as al-…")]
+AnyOrderId = Annotated[str, typer.Argument(help="A client order id, as al-…; all decisions by default.")]
 
 
 def register(parent: typer.Typer) -> None:
@@ -81,13 +86,16 @@ def adopt(
 
 
 @app.command()
-def replay(order_id: OrderId, json: AsJson = False) -> None:
-    """Decide an order anew from the journal; exit 1 unless the identical order results."""
+def replay(order_id: AnyOrderId = "", json: AsJson = False) -> None:
+    """Decide anew from the journal; exit 1 unless the identical orders result, 3 where nobody can know."""
     from alphaloop.settings import settings
     from cli import formatting, output
     from cli.next_steps import next_step
     from loop import audit
 
+    if not order_id:
+        _replay_all(settings.load_settings(), json)
+        return
     result = audit.replay_order(settings.load_settings(), order_id)
     output.print_result(
         result,
@@ -98,6 +106,44 @@ def replay(order_id: OrderId, json: AsJson = False) -> None:
     if not result["identical"]:
         output.print_error(f"alphaloop: order {order_id} does not follow from its journaled decision")
         raise typer.Exit(1)
+
+
+def _replay_all(settings: Settings, json: bool) -> None:
+    """Make every decision again, and list those that do not give their orders."""
+    from collections import Counter
+    from dataclasses import asdict
+
+    from alphaloop.errors import CHECK_FAILED, UNAVAILABLE
+    from cli import formatting, output
+    from loop.decision_replay import ReplayOutcome, replay_decisions
+
+    with output.show_progress("deciding anew"):
+        replayed = replay_decisions(settings)
+    counts = Counter(one.outcome for one in replayed)
+
+    def show() -> None:
+        for one in replayed:
+            if one.outcome is not ReplayOutcome.IDENTICAL:
+                output.print_line(f"{formatting.format_day(one.as_of)} {_because(one)}")
+        told = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in ReplayOutcome if counts[outcome])
+        output.print_line(f"{len(replayed):,} decisions: {told or 'none was made yet'}")
+
+    output.print_result([asdict(one) for one in replayed], json, show)
+    for outcome, code in (
+        (ReplayOutcome.BROKEN, CHECK_FAILED),
+        (ReplayOutcome.NOT_REPLAYABLE, UNAVAILABLE),
+    ):
+        first = next((one for one in replayed if one.outcome is outcome), None)
+        if first is not None:
+            output.print_error(f"alphaloop: decision {first.decision_id}: {_because(first)}")
+            raise typer.Exit(code)
+
+
+def _because(decision: ReplayedDecision) -> str:
+    """Format outcome and reason; the reason of a decision that cannot be replayed begins with it."""
+    if decision.reason.startswith(decision.outcome):
+        return decision.reason
+    return f"{decision.outcome}: {decision.reason}"
 
 
 @app.command()

@@ -11,6 +11,7 @@ from cli.commands.options import AsJson, parse_time
 
 if TYPE_CHECKING:
     from alphaloop.bars import BarPanel
+    from alphaloop.decision.strategy import Strategy
     from alphaloop.settings.settings import Settings
     from models.registry.card import Card
 
@@ -35,8 +36,10 @@ def backtest(
     from cli import formatting, notices, output
     from cli.next_steps import next_step
     from loop import workspace
+    from trading.strategy import configured_strategy
 
     chosen = settings.load_settings()
+    strategy = configured_strategy(chosen.trading)
     registry = workspace.open_registry(chosen)
     document = registry.rollout(model) if model in registry.models() else None
     chosen_version = version or (document.champion if document else registry.versions(model)[-1])
@@ -46,6 +49,7 @@ def backtest(
     bars = workspace.source_bars(chosen, until)
     first = _first_bar(bars, card, chosen_version, from_)
     said = notices.book_notices(chosen, workspace.workspace_source(chosen), len(bars.symbols))
+    said += filter(None, [notices.strategy_notice(card, chosen_version, strategy)])
     for line in said:
         output.print_error(line)
     scores = _scores(chosen, model, chosen_version, bars, first)
@@ -57,7 +61,7 @@ def backtest(
         "first": formatting.format_time(str(bars.timestamps[first]), intraday=intraday),
         "last": formatting.format_time(str(bars.timestamps[-1]), intraday=intraday),
         "in_sample": first < _first_unseen(bars, card),
-        **to_jsonable(_trade(chosen, bars, scores, first)),
+        **to_jsonable(_trade(chosen, strategy, bars, scores, first)),
         "notices": said,
     }
     output.print_result(result, json, lambda: _show(result), next_step("backtest"))
@@ -65,6 +69,7 @@ def backtest(
 
 def _show(result: dict[str, Any]) -> None:
     from cli import formatting, notices, output
+    from cli.model_card_view import format_strategy
 
     heads = ("Sharpe, net", "return, net", "deepest loss")
     rows = [
@@ -79,6 +84,7 @@ def _show(result: dict[str, Any]) -> None:
     output.print_table(("", *heads), rows, numbers=heads)
     span = f"{result['first']} to {result['last']}, {result['orders']:,} orders"
     output.print_line(f"{result['family']} version {result['version']}, {span}")
+    output.print_line(f"strategy: {format_strategy(result['traded_by'])}")
     output.print_line(
         f"refusals: {notices.format_refusals(result['refused'])}; "
         f"in cash: {formatting.format_percent(result['cash'])}"
@@ -145,19 +151,19 @@ def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first:
     return scores
 
 
-def _trade(settings: Settings, bars: BarPanel, scores: Any, first: int) -> dict[str, Any]:
+def _trade(settings: Settings, strategy: Strategy, bars: BarPanel, scores: Any, first: int) -> dict[str, Any]:
     from dataclasses import replace
 
     from alphaloop.bars import to_datetime
     from alphaloop.costs import CostModel
+    from alphaloop.decision.strategy import StrategyIdentity
     from cli import output
     from loop import workspace
     from trading import backtest as engine
     from trading.risk.risk_check import RiskLimits
-    from trading.strategy import configured_strategy
 
     start = to_datetime(bars.timestamps[first])
-    costs, strategy = CostModel.from_settings(settings.trading), configured_strategy(settings.trading)
+    costs = CostModel.from_settings(settings.trading)
     with output.show_progress("trading") as tell:
         tell(f"{len(bars) - first:,} bars through the engine")
         traded = engine.run_backtest(
@@ -170,6 +176,7 @@ def _trade(settings: Settings, bars: BarPanel, scores: Any, first: int) -> dict[
             simulated=workspace.workspace_source(settings).adjusted_only,
         )
     return {
+        "traded_by": StrategyIdentity.of(strategy).to_body(),
         "strategy": traded.metrics,
         "equal_weight": engine.performance_metrics(
             engine.equal_weight(bars, costs, start), traded.timestamps

@@ -48,13 +48,14 @@ def show(everything: Everything = False, json: AsJson = False) -> None:
 
 @app.command()
 def check() -> None:
-    """Read the settings; what is wrong is named, with exit code 2."""
+    """Read the settings and find their strategy; what is wrong is named, with exit code 2."""
     from alphaloop.settings import settings
     from cli import output
     from cli.next_steps import next_step
     from cli.settings_reference import origins
+    from trading.strategy import configured_strategy
 
-    settings.load_settings()
+    configured_strategy(settings.load_settings().trading)
     changed = sum(source != "default" for source in origins().values())
     output.print_line(f"{changed} settings differ from their defaults, nothing wrong")
     output.print_next(next_step("config check"))

@@ -47,9 +47,11 @@ def trade(
     from loop.wiring import LoopContext, open_loop
     from trading.broker import find_broker
     from trading.recovery import restore_engine
+    from trading.strategy import configured_strategy
 
     chosen = workspace.writable_settings()
     find_broker(broker)
+    strategy = configured_strategy(chosen.trading)
     # Malformed days and a port in use are refused before any data is read.
     days = _days_of(replay, workspace.workspace_source(chosen).calendar)
     if chosen.rollout.metrics_port:
@@ -67,6 +69,10 @@ def trade(
     journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
     world = LoopContext(chosen, clock, journal, registry)
     said = notices.book_notices(chosen, workspace.workspace_source(chosen), len(market.past.symbols))
+    champion = registry.rollout(chosen.serving.model)
+    if champion is not None:
+        card = registry.card(chosen.serving.model, champion.champion)
+        said += filter(None, [notices.strategy_notice(card, champion.champion, strategy)])
     for line in said:
         output.print_error(line)
     with (

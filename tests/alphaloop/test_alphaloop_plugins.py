@@ -30,6 +30,8 @@ acme = "acme.indicators"
 acme = "acme.family"
 [project.entry-points."alphaloop.brokers"]
 acme = "acme.broker"
+[project.entry-points."alphaloop.strategies"]
+acme = "acme.strategy"
 """
 SOURCE = """
 from dataclasses import dataclass
@@ -56,13 +58,25 @@ from models.zoo.baselines.momentum import FAMILY as MOMENTUM
 FAMILY = replace(MOMENTUM, name="acme-momentum")
 """
 BROKER = "from trading.brokers.paper import BROKER\n"
+STRATEGY = """
+from dataclasses import dataclass
+@dataclass(frozen=True)
+class Still:
+    name = "acme-still"
+    share: float = 0.0
+    def weights(self, view):
+        return view.current
+STRATEGY = Still
+"""
 ASKED = """
 from features.catalogue import build_indicator
 from features.catalogue import indicator_names as indicators
 from marketdata.sources.registry import source_names as sources
 from models.zoo.registry import family_names as families
 from trading.broker import broker_names as brokers
+from trading.strategy import find_strategy
 print("acme" in sources(), "acme_gap" in indicators(), "acme-momentum" in families(), "acme" in brokers())
+print(find_strategy("acme-still", {"share": 1}).share == 1.0)
 print(build_indicator("acme_gap").lookback)
 """
 LIST = """
@@ -88,6 +102,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pyproject.toml").write_text(PROJECT)
     (folder / "acme").mkdir()
     texts = {"__init__": "", "source": SOURCE, "indicators": INDICATORS, "family": FAMILY, "broker": BROKER}
+    texts["strategy"] = STRATEGY
     for name, text in texts.items():
         (folder / "acme" / f"{name}.py").write_text(text)
     pip = [
@@ -104,10 +119,38 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-def test_a_distribution_adds_a_source_an_indicator_a_family_and_a_broker(installed: Path) -> None:
-    """Each is found by its name beside the built-in ones, and the indicator can be applied."""
+def test_a_distribution_adds_one_plugin_of_each_kind(installed: Path) -> None:
+    """Source, indicator, family, broker and strategy are found by name, and the indicator can be applied."""
     result = python(ASKED, installed)
-    assert result.stdout.split() == ["True"] * 4 + ["3"], result.stderr
+    assert result.stdout.split() == ["True"] * 5 + ["3"], result.stderr
+
+
+def test_a_distributions_strategy_is_chosen_by_the_settings(installed: Path, tmp_path: Path) -> None:
+    """`config check` finds it by name, and names the strategies that there are where the name is wrong."""
+    (tmp_path / "alphaloop.toml").write_text('[trading]\nstrategy = "acme-still"\n')
+    program = LIST.format(folder=str(tmp_path)).replace('["data", "list"]', '["config", "check"]')
+    result = python(program, installed)
+    assert result.returncode == 0, result.stderr
+    (tmp_path / "alphaloop.toml").write_text('[trading]\nstrategy = "still"\n')
+    result = python(program, installed)
+    assert result.returncode == 2
+    assert "unknown strategy 'still'; known: acme-still, allocation" in result.stderr
+
+
+def test_a_distributions_strategy_of_a_built_ins_name_is_one_line(tmp_path: Path) -> None:
+    """The entry point is named with its distribution, and the way out."""
+    site = tmp_path / "site"
+    metadata = site / "acme_plugins-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-plugins\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[alphaloop.strategies]\nacme = acme_strategy\n")
+    (site / "acme_strategy.py").write_text(STRATEGY.replace("acme-still", "allocation"))
+    program = LIST.format(folder=str(tmp_path)).replace('["data", "list"]', '["config", "check"]')
+    result = python(program, site)
+    assert result.returncode == 2, result.stdout + result.stderr
+    (line,) = result.stderr.strip().splitlines()
+    assert "two strategies are called 'allocation': one of trading.strategies.allocation, one of the" in line
+    assert "(alphaloop.strategies, acme_strategy) of acme-plugins; rename one" in line
 
 
 def test_the_command_lists_a_plugin(installed: Path, tmp_path: Path) -> None:

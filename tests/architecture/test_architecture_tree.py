@@ -23,8 +23,8 @@ MAX_MODULES = 16
 MAX_NAMESAKES = 2
 # One file a plug-in, a command, a section or a migration: these folders grow with what they hold.
 HEAPS = {
-    "cli/commands", "features/indicators", "marketdata/sources", "trading/brokers", "alphaloop/settings",
-    "alphaloop/journal/migrations/versions",
+    "cli/commands", "features/indicators", "marketdata/sources", "trading/brokers", "trading/strategies",
+    "alphaloop/settings", "alphaloop/journal/migrations/versions",
 }  # fmt: skip
 
 

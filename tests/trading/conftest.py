@@ -118,6 +118,7 @@ class Rig:
         alike = None if scores is None else ArrayForecaster(bars.timestamps, bars.symbols, scores)
         self.forecaster = given.get("forecaster") or alike or Divided(bars)
         self.limits = given.get("limits") or RiskLimits(max_weight=0.6)
+        self.strategy = given.get("strategy") or AllocationStrategy()
         self.sleeves = given.get("sleeves", 4)
         self.broker = given.get("broker") or PaperBroker(self.costs)
         self.engine = self.start()
@@ -129,7 +130,7 @@ class Rig:
             self.bars.symbols,
             self.broker,
             self.forecaster,
-            AllocationStrategy(),
+            self.strategy,
             RiskCheck(self.limits),
             self.costs,
             sleeves=sleeve_names(self.sleeves),

@@ -11,19 +11,23 @@ import pytest
 
 import alphaloop.allocation
 import trading.redecide
+from alphaloop.allocation import AllocationStrategy
+from alphaloop.decision.strategy import StrategyIdentity
 from alphaloop.errors import ChainBrokenError, InputError
+from alphaloop.journal.record import canonical_json
 from trading.decision import CURRENT_RULE, Decision, DecisionInputs
 from trading.recovery import restore_engine
 from trading.redecide import redecide_decision, redecide_orders
 from trading.risk.risk_check import RiskCheck
+from trading.strategy import BUILT_IN_DIGESTS
 
-KEPT = Path(__file__).parents[1] / "data" / "decisions_of_rule_1.json"
-"""Bodies without a rule's number, and the orders and changes that the engine of then made of them."""
+DATA = Path(__file__).parents[1] / "data"
+"""Bodies of rule 1 and of rule 2, and the orders and changes that the engines of then made of them."""
 
 
-def kept() -> list[dict[str, Any]]:
-    """Every kept decision: `name`, `body`, `orders` and `changes`."""
-    return json.loads(KEPT.read_text())
+def kept(rule: int = 1) -> list[dict[str, Any]]:
+    """Every kept decision of a rule: `name`, `body`, `orders` and `changes`."""
+    return json.loads((DATA / f"decisions_of_rule_{rule}.json").read_text())
 
 
 def plain(decision: Decision) -> dict[str, Any]:
@@ -66,6 +70,39 @@ def test_a_decision_without_a_rule_gives_the_orders_of_then(example):
     assert plain(redecide_decision(example["body"])) == {
         name: example[name] for name in ("orders", "changes")
     }
+
+
+@pytest.mark.parametrize("example", kept(2), ids=lambda one: one["name"].replace(" ", "-"))
+def test_a_decision_that_names_no_strategy_gives_the_orders_of_then(example):
+    """What was journaled before strategies had names is made again by the built-in allocation, exactly."""
+    assert example["body"]["rule"] == 2 and "strategy" not in example["body"]
+    assert plain(redecide_decision(example["body"])) == {
+        name: example[name] for name in ("orders", "changes")
+    }
+
+
+@pytest.mark.parametrize("example", kept(2), ids=lambda one: one["name"].replace(" ", "-"))
+def test_the_default_strategy_decides_as_before_it_was_one(example):
+    """The built-in strategy, named in a body of now, gives the orders and changes of then."""
+    inputs = DecisionInputs.from_body(example["body"])
+    named = StrategyIdentity.of(AllocationStrategy(**example["body"]["policy"]))
+    body = json.loads(canonical_json(replace(inputs, strategy=named).to_body()))
+    assert body["rule"] == CURRENT_RULE and body["strategy"]["name"] == "allocation"
+    assert plain(redecide_decision(body)) == {name: example[name] for name in ("orders", "changes")}
+
+
+def test_the_code_of_the_built_in_strategy_is_kept_for_replay():
+    """Who edits it adds the new digest, which this test demands, so that no journal loses its strategy.
+
+    Add the digest to `trading.strategy.BUILT_IN_DIGESTS` if the decisions kept above stay the same. If not,
+    freeze the code of before as a rule, and raise `CURRENT_RULE`.
+    """
+    assert StrategyIdentity.of(AllocationStrategy()).digest in BUILT_IN_DIGESTS["allocation"]
+    earlier = kept(2)[0]
+    for digest in BUILT_IN_DIGESTS["allocation"]:
+        named = {"name": "allocation", "parameters": earlier["body"]["policy"], "digest": digest}
+        body = earlier["body"] | {"rule": CURRENT_RULE, "strategy": named}
+        assert plain(redecide_decision(body))["orders"] == earlier["orders"]
 
 
 def test_an_old_decision_does_not_hang_on_the_rule_of_now(monkeypatch):

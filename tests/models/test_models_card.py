@@ -77,6 +77,17 @@ def test_the_definition_of_the_features_is_kept_as_it_was(tiny_card: MakeCard) -
     assert "definition" not in tiny_card(b"").to_json()
 
 
+def test_the_strategy_of_the_figures_is_kept(tiny_card: MakeCard) -> None:
+    """Name, parameters and digest come back; the release before finds no key that it does not know."""
+    strategy = {"name": "top-names", "parameters": {"count": 3}, "digest": "d" * 64}
+    card = tiny_card(b"", strategy=strategy)
+    stored = json.loads(card.to_json())
+    assert "strategy" not in stored and stored["ranges"]["strategy"] == strategy
+    again = Card.from_json(card.to_json())
+    assert again.strategy == strategy and "strategy" not in again.ranges
+    assert "strategy" not in tiny_card(b"").to_json()
+
+
 def test_what_the_file_is_given_together(tiny_card: MakeCard) -> None:
     """Everybody, in the order at hand; where scores depend on each other the universe, in training's."""
     given = ("KO", "AAPL", "PFE", "MSFT")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +12,8 @@ from scipy.stats import spearmanr
 
 from alphaloop.allocation import AllocationStrategy
 from alphaloop.costs import CostModel
+from alphaloop.decision.strategy import StrategyView
+from alphaloop.errors import StrategyError
 from alphaloop.statistics.information_coefficient import information_coefficients
 from alphaloop.statistics.newey_west import newey_west_tstat
 from models.dataset import Dataset, Panel
@@ -21,7 +23,13 @@ from models.evaluation.simulated_portfolio import (
     equal_weight_scores,
     simulate_portfolio,
 )
-from models.evaluation.walk_forward import EvaluationPolicy, score_bars, summarise_distribution, walk_forward
+from models.evaluation.walk_forward import (
+    EvaluationPolicy,
+    evaluate_scores,
+    score_bars,
+    summarise_distribution,
+    walk_forward,
+)
 from models.family import Parameters, Scores
 from models.zoo import registry
 
@@ -127,6 +135,41 @@ def test_costs_are_taken_from_what_is_traded() -> None:
     assert free.turnover[1] == 0 and free.turnover[2:].min() > 0
     still = simulated(equal_weight_scores(close), close, AllocationStrategy(), CostModel(10, 40))
     assert still.turnover.sum() < 0.1 * paid.turnover.sum()
+
+
+@dataclass(frozen=True)
+class Best:
+    """All of the capital in the best score, or what `fail` makes of it."""
+
+    name: ClassVar[str] = "best"
+    fail: bool = False
+
+    def weights(self, view: StrategyView) -> dict[str, float]:
+        best = view.symbols[int(np.argmax(np.nan_to_num(view.scores, nan=-np.inf)))]
+        return {best: float("nan") if self.fail else 1.0}
+
+
+def test_the_figures_are_of_the_strategy_that_trades(market: Any) -> None:
+    """Another strategy makes other figures of the same scores, over the same benchmark of equal weight."""
+    close, policy = market.bars.adjusted_close, EvaluationPolicy.from_settings(market.settings, Best())
+    folds, scores = policy.walk_forward(market.frame.timestamps), market.frame.values[:, :, 0].astype(float)
+    allocation = AllocationStrategy.from_settings(market.settings.trading)
+    evaluated = [
+        evaluate_scores(scores, close, market.frame, folds, replace(policy, strategy=one), trials=0)
+        for one in (Best(), allocation)
+    ]
+    assert evaluated[0].ic == evaluated[1].ic
+    assert evaluated[0].equal_weight_sharpe == evaluated[1].equal_weight_sharpe
+    assert evaluated[0].turnover > 2 * evaluated[1].turnover
+    assert evaluated[0].sharpe_net != evaluated[1].sharpe_net
+
+
+def test_a_strategy_that_fails_has_no_figures(market: Any) -> None:
+    """The evaluation ends with the strategy's name and the symbol, and makes no card of other weights."""
+    policy = EvaluationPolicy.from_settings(market.settings, Best(fail=True))
+    folds, scores = policy.walk_forward(market.frame.timestamps), market.frame.values[:, :, 0].astype(float)
+    with pytest.raises(StrategyError, match=r"strategy 'best' gives S\d\d the weight nan"):
+        evaluate_scores(scores, market.bars.adjusted_close, market.frame, folds, policy, trials=0)
 
 
 def test_walk_forward_finds_a_signal_that_is_there(market: Any) -> None:

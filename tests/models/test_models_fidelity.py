@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphaloop.allocation import AllocationStrategy
-from alphaloop.errors import FidelityError
-from models.dataset import Dataset, Panel, PanelBar, complete_panels, make_dataset
+from alphaloop.decision.strategy import StrategyView
+from alphaloop.errors import FidelityError, StrategyError
+from models.dataset import Dataset, Panel, PanelBar, complete_panels, make_dataset, panel_bars
 from models.family import Scores
 from models.onnx import onnx_graph
 from models.onnx.export import Fidelity, check_fidelity, export_onnx, open_session, run_session
@@ -51,9 +52,47 @@ def compare(name: str, fitted: Any, content: bytes, panels: list[Panel]) -> Fide
     )
 
 
+@dataclass(frozen=True)
+class Winner:
+    """All of the capital in the best score; it knows the symbols of `known` and no others."""
+
+    known: tuple[str, ...]
+    still: bool = False
+    name: ClassVar[str] = "winner"
+
+    def weights(self, view: StrategyView) -> Any:
+        if not set(view.symbols) <= set(self.known):
+            raise LookupError(view.symbols)
+        if self.still:
+            return view.current
+        return {view.symbols[int(np.argmax(view.scores))]: 1.0}
+
+
 @pytest.fixture(scope="module")
 def dataset(market: Any) -> Dataset:
     return make_dataset(market.frame, market.bars.adjusted_close, 5)
+
+
+def test_orders_are_compared_by_the_strategy_that_trades(dataset: Dataset) -> None:
+    """A wrong file leads to other orders of one that trades, to those of one that never does, and is refused.
+
+    A strategy that does not know the symbols of the training is named.
+    """
+    fitted: Any = fit("momentum", dataset)
+    wrong = type(fitted)((fitted.column + 1) % fitted.features, fitted.features).to_onnx()
+    panels, bars = complete_panels(dataset.frame, 1, 20), panel_bars(dataset.frame, 1, 20)
+
+    def compared(content: bytes, strategy: Any) -> Fidelity:
+        family = registry.find_family("momentum")
+        return check_fidelity(fitted, content, panels, bars=bars, family=family, strategy=strategy)
+
+    winner = Winner(dataset.frame.symbols)
+    assert compared(fitted.to_onnx(), winner).passed
+    assert not compared(wrong, winner).orders_equal
+    still = compared(wrong, replace(winner, still=True))
+    assert still.orders_equal and not still.passed
+    with pytest.raises(StrategyError, match="strategy 'winner' failed on the bar of 20"):
+        compared(fitted.to_onnx(), Winner(()))
 
 
 @pytest.mark.parametrize("name", ["momentum", "lightgbm", "transformer"])

@@ -17,6 +17,7 @@ import models.zoo
 from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import ReplayClock
+from alphaloop.decision.strategy import StrategyIdentity
 from alphaloop.errors import DataError, InputError, UnknownNameError
 from alphaloop.settings.features import FeatureSettings
 from alphaloop.settings.settings import Settings
@@ -53,6 +54,7 @@ def test_a_trained_model_is_registered_with_all_that_is_known(market: Any, regis
     trained = learn(market, registry, pipeline_run="run-1", on_progress=told.append)
     card = registry.card("small", trained.version)
     assert card.to_json() == trained.card.to_json()
+    assert card.strategy == StrategyIdentity.of(AllocationStrategy()).to_body()
     assert card.gate["passed"] is (not card.gate["reasons"])
     assert card.fidelity["passed"] and card.fidelity["hard_rows"] > 0
     assert (card.family, card.lookback, card.horizon, card.inputs) == ("lightgbm", 1, 5, ("panel",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from alphaloop.allocation import AllocationStrategy
 from alphaloop.costs import CostModel
+from alphaloop.decision.strategy import StrategyView
 from alphaloop.statistics.information_coefficient import information_coefficient
 from rollouts.evidence.evidence_ledger import EvidenceLedger, Observation
 from rollouts.evidence.expected_ranges import ExpectedRanges
@@ -182,3 +184,27 @@ def test_outcomes_of_several_bars_do_not_overlap() -> None:
     for bar in due:
         outcome = close[bar] / close[bar - 5] - 1
         assert found[bar] == pytest.approx(information_coefficient(scores[bar - 6], outcome))
+
+
+def test_the_paper_books_trade_the_strategy_that_trades() -> None:
+    """Both versions' books see the bar that was scored and its symbols; another strategy trades otherwise."""
+    seen: list[StrategyView] = []
+
+    class Best:
+        name = "best"
+
+        def weights(self, view: StrategyView) -> dict[str, float]:
+            seen.append(view)
+            return {view.symbols[int(np.argmax(view.scores))]: 1.0}
+
+    close, _ = _market(12, 10)
+    champion, challenger = np.random.default_rng(10).normal(size=(2, *close.shape))
+    ledgers = _ledger(), replace(_ledger(), strategy=Best())
+    for ledger in ledgers:
+        _play(ledger, champion, challenger, close)
+    assert ledgers[1].summary()["live_turnover"] > 3 * ledgers[0].summary()["live_turnover"]
+    assert {view.symbols for view in seen} == {NAMES}
+    assert [view.as_of for view in seen[::2]] == [
+        START + timedelta(days=bar) for bar in range(len(seen) // 2)
+    ]
+    assert (seen[0].scores == champion[0]).all() and (seen[1].scores == challenger[0]).all()

@@ -148,7 +148,8 @@ def _families(path: tuple[str, ...], files: tuple[Path, ...]) -> dict[str, Sourc
         (
             (plugin.module.FAMILY.prefix, plugin.module.FAMILY, plugin)
             for plugin in _plugins(path, files)
-            if hasattr(plugin.module, "FAMILY")
+            # A file of the user's own may define a family of models under the same name.
+            if hasattr(getattr(plugin.module, "FAMILY", None), "prefix")
         ),
     )
 

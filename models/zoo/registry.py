@@ -62,6 +62,7 @@ def _discover() -> dict[str, Family]:
         (
             (plugin.module.FAMILY.name, plugin.module.FAMILY, plugin)
             for plugin in plugins
-            if hasattr(plugin.module, "FAMILY")
+            # A file of the user's own may define a family of sources under the same name.
+            if hasattr(getattr(plugin.module, "FAMILY", None), "fit")
         ),
     )

@@ -57,6 +57,16 @@ from dataclasses import replace
 from models.zoo.baselines.momentum import FAMILY as MOMENTUM
 FAMILY = replace(MOMENTUM, name="acme-momentum")
 """
+SOURCES = """
+from marketdata.sources import simulated
+class Desk:
+    prefix, description = "desk", "The desk's sources."
+    def names(self):
+        return ("one",)
+    def find(self, name):
+        return simulated.SOURCE
+FAMILY = Desk()
+"""
 BROKER = "from trading.brokers.paper import BROKER\n"
 STRATEGY = """
 from dataclasses import dataclass
@@ -196,10 +206,11 @@ def test_two_values_of_one_name_are_refused() -> None:
 FOUND = """
 from alphaloop.settings import settings
 settings.load_settings()
-from marketdata.sources.registry import source_names as sources
+from marketdata.sources.registry import find_source, source_names as sources
 from models.zoo.registry import family_names as families
 from trading.broker import broker_names as brokers
 from features.catalogue import find_indicator
+print(find_source("acme").name, find_source("desk:one").name)
 print("acme" in sources(), "acme-momentum" in families(), "own_broker" in brokers())
 print(find_indicator("acme_gap").version > 1)
 again = settings.settings_from_json(settings.load_settings().model_dump_json())
@@ -210,16 +221,20 @@ print("acme" in sources())
 
 
 def test_files_that_the_settings_name_are_plugins(tmp_path: Path) -> None:
-    """A folder and a file of the setting `plugins` are searched, and passed on to children; then no more."""
+    """A folder and a file of the setting `plugins` are searched, and passed on to children; then no more.
+
+    A family of models and one of sources, which have one name in their files, are told apart.
+    """
     own = tmp_path / "own"
     own.mkdir()
     (own / "own_source.py").write_text(SOURCE)
     (own / "own_family.py").write_text(FAMILY)
+    (own / "own_sources.py").write_text(SOURCES)
     (own / "own_indicators.py").write_text(INDICATORS)
     (tmp_path / "own_broker.py").write_text(BROKER)
     (tmp_path / "alphaloop.toml").write_text('plugins = ["own", "own_broker.py"]\n')
     result = python(f"import os; os.chdir({str(tmp_path)!r})\n{FOUND}", tmp_path / "nothing")
-    assert result.stdout.split() == ["True"] * 6 + ["False"], result.stderr
+    assert result.stdout.split() == ["acme", "simulated", *["True"] * 6, "False"], result.stderr
 
 
 @pytest.mark.parametrize(

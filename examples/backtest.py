@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alphaloop import AllocationPolicy, CostModel
+from alphaloop import AllocationStrategy, CostModel
 from features import FeatureSet, backfill
 from features.notebook import bars
 from trading import equal_weight, performance_metrics
@@ -17,11 +17,11 @@ def main() -> None:
     features = backfill(prices, FeatureSet(["rank(return_21)"]))
     scores = -features.values[:, :, 0].astype(np.float64)  # known at each bar's close
 
-    policy = AllocationPolicy(tilt=0.5, rate=0.1, band=0.05)
+    strategy = AllocationStrategy(tilt=0.5, rate=0.1, band=0.05)
     print("costs (bps)  Sharpe  return  turnover  orders")
     for basis_points in (0.0, 5.0, 20.0):
         costs = CostModel(commission_bps=basis_points, half_spread_bps=0.0)
-        result = run_backtest(prices, scores, policy=policy, costs=costs)
+        result = run_backtest(prices, scores, strategy=strategy, costs=costs)
         net = result.metrics
         print(
             f"{basis_points:11.0f}  {net.sharpe_net:6.2f}  {net.net_return:6.1%}  {result.turnover:8.2%}  "

@@ -24,7 +24,13 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"# ([\w./-]+\.(?:py|toml|csv))\n")
 
-FOLLOWED = ("features.md", "data.md", "getting-started.md", "tutorials/own-data.md")
+FOLLOWED = (
+    "features.md",
+    "data.md",
+    "getting-started.md",
+    "tutorials/own-data.md",
+    "tutorials/own-strategy.md",
+)
 DOCUMENTS = (
     *FOLLOWED, "index.md", "operating.md", "conformance.md", "architecture.md", "glossary.md",
 )  # fmt: skip

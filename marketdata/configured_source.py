@@ -12,8 +12,10 @@ from alphaloop.clock import SystemClock
 from alphaloop.errors import InputError
 from alphaloop.settings.settings import Settings
 from marketdata.calendars import day_span
+from marketdata.configured_records import configured_records, has_records, records_identity
 from marketdata.feeds.failover import FailoverSource, identity_of_providers
 from marketdata.feeds.failover_policy import FailoverPolicy
+from marketdata.point_in_time.point_in_time_source import PointInTimeSource
 from marketdata.quality.rules.holidays import session_predicate_without
 from marketdata.source import LiveSource, Source, is_live
 from marketdata.sources import registry
@@ -27,12 +29,13 @@ def chosen_source(settings: Settings) -> Source:
     Parameters
     ----------
     settings
-        Uses `data.providers`, and `data.source` where no provider is named.
+        Uses `data.providers`, and `data.source` where no provider is named; and the files of records, as
+        `data.universe`.
 
     Returns
     -------
     Source
-        A `FailoverSource` if providers are named.
+        A `FailoverSource` if providers are named; a `PointInTimeSource` around it if records are.
 
     Raises
     ------
@@ -40,8 +43,12 @@ def chosen_source(settings: Settings) -> Source:
         For a source that does not exist.
     InputError
         For a provider without a stream.
+    DataError
+        For a file of records that cannot be read.
     """
-    return chosen_feed(settings) if settings.data.providers else registry.find_source(settings.data.source)
+    data = settings.data
+    source: Source = chosen_feed(settings) if data.providers else registry.find_source(data.source)
+    return PointInTimeSource(source, configured_records(data)) if has_records(data) else source
 
 
 def chosen_feed(settings: Settings) -> LiveSource:
@@ -77,11 +84,14 @@ def chosen_start(settings: Settings) -> datetime | None:
 def chosen_identity(settings: Settings) -> str:
     """Return the name under which snapshots of the settings' source are kept.
 
-    No vendor's SDK is imported.
+    No vendor's SDK is imported, and no file of records is read.
     """
-    if settings.data.providers:
-        return identity_of_providers([registry.source_identity(name) for name in settings.data.providers])
-    return registry.source_identity(settings.data.source)
+    data = settings.data
+    if data.providers:
+        identity = identity_of_providers([registry.source_identity(name) for name in data.providers])
+    else:
+        identity = registry.source_identity(data.source)
+    return f"{identity}#{records_identity(data)}" if has_records(data) else identity
 
 
 def newest_snapshot(settings: Settings) -> Snapshot | None:

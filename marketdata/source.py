@@ -133,6 +133,12 @@ def stated_frequency(source: Source) -> str:
     return str(getattr(source, "stated_frequency", ""))
 
 
+def record_digests(source: Source) -> Mapping[str, str]:
+    """Return the digests of the files of records whose content is in the source's bars, by setting."""
+    records = getattr(source, "records", None)
+    return {} if records is None else records.digests
+
+
 def require_symbols(source: Source, symbols: Sequence[str]) -> tuple[str, ...]:
     """Return `symbols` as a tuple, or every symbol of the source if there are none.
 

@@ -116,7 +116,7 @@ def make_dataset(frame: FeatureFrame, close: FloatMatrix, horizon: int, rows: ra
     Returns
     -------
     Dataset
-        Features with forward returns as labels.
+        Features with forward returns as labels; NaN at bars at which a symbol was outside the universe.
 
     Raises
     ------
@@ -124,6 +124,8 @@ def make_dataset(frame: FeatureFrame, close: FloatMatrix, horizon: int, rows: ra
         For a horizon below one bar, or shapes that differ.
     """
     labels = forward_returns(close, horizon)
+    if frame.outside is not None:
+        labels = np.where(frame.outside, np.nan, labels)
     return Dataset(frame, labels, horizon, range(len(labels)) if rows is None else rows)
 
 

@@ -35,6 +35,19 @@ class DataSettings(Section):
     start: Annotated[str, BeforeValidator(_day)] = Field(
         "", description="first day of history, as 2015-01-31; empty means the first bar of the source"
     )
+    universe: str = Field(
+        "",
+        description="file of the universe's members over time (symbol, group, start, end, published); empty "
+        "means that all symbols always belong to it",
+    )
+    universe_group: str = Field(
+        "", description="group of `universe` that is traded; may be empty where the file has one group"
+    )
+    sectors: str = Field(
+        "",
+        description="file of the symbols' sectors over time, as `universe`; gives the column `sector`, as in "
+        "rank(x, by=data.sector)",
+    )
     quality: dict[str, str] = Field(
         {}, description="policy by quality rule, as {unique = 'repair'}; by default, errors reject the data"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands import data_check, data_stream
+from cli.commands import data_check, data_records, data_stream
 from cli.commands.options import AsJson, Symbols, parse_time, split_symbols
 
 if TYPE_CHECKING:
@@ -129,6 +129,7 @@ def check(
 
 
 app.command()(data_stream.stream)
+app.command()(data_records.universe)
 
 
 @app.command()

@@ -53,7 +53,7 @@ def apply_rules(
     from alphaloop.errors import DataError
     from marketdata.quality import checks
     from marketdata.quality.cleaning import apply_policies, require_clean_rest
-    from marketdata.source import stated_frequency
+    from marketdata.source import record_digests, stated_frequency
 
     def found(bars: Any) -> list[checks.Finding]:
         return checks.check_bars(
@@ -72,6 +72,7 @@ def apply_rules(
         "kept": cleaned.table.num_rows if cleaned else 0,
         "quarantined": cleaned.quarantined.num_rows if cleaned else 0,
         "repairs": cleaned.repairs if cleaned else (),
+        "records": dict(record_digests(source)),
         "findings": [{**asdict(one), "policy": policies.of(one)} for one in findings],
     }
     return payload, refusal

@@ -41,7 +41,9 @@ def stream(
     """
     from alphaloop.settings import settings
     from cli import output
+    from marketdata.configured_records import configured_records
     from marketdata.feeds.assembler import LiveSlices, SliceAssembler
+    from marketdata.point_in_time.point_in_time_source import PointInTimeSource
     from marketdata.source import require_symbols
 
     chosen = settings.load_settings()
@@ -52,10 +54,15 @@ def stream(
     source, clock = (
         _replayed(chosen, replay, providers, speed, frequency) if replay else _live(chosen, frequency)
     )
-    chosen_symbols = split_symbols(symbols, source) or chosen.data.symbols or require_symbols(source, ())
+    records = configured_records(chosen.data)
+    everything = PointInTimeSource(source, records) if records.universe else source
+    chosen_symbols = split_symbols(symbols, source) or chosen.data.symbols or require_symbols(everything, ())
+    assembler = SliceAssembler(
+        source, chosen_symbols, frequency, clock=clock, annotate=records.annotate_slice
+    )
     printed = 0
     try:
-        with LiveSlices(SliceAssembler(source, chosen_symbols, frequency, clock=clock)) as slices:
+        with LiveSlices(assembler) as slices:
             for bar in slices:
                 for row in _rows(bar):
                     output.print_result(row, json, lambda row=row: output.print_line(_line(row)))  # type: ignore[misc]
@@ -120,6 +127,7 @@ def _rows(bars: Slice) -> list[dict[str, Any]]:
                     **prices,
                     "provider": bars.providers[index] if bars.providers else "",
                     "disputed": symbol in bars.disputed,
+                    **{name: float(values[index]) for name, values in bars.extra.items()},
                 }
             )
     return rows
@@ -130,5 +138,8 @@ def _line(row: dict[str, Any]) -> str:
         f"{name} {row[name]:,.6g}" for name in ("open", "high", "low", "close", "volume")
         if math.isfinite(row[name])
     )  # fmt: skip
+    from alphaloop.universe_mask import MEMBER_COLUMN
+
     mark = "  DISPUTED" if row["disputed"] else ""
+    mark += "  not a member" if row.get(MEMBER_COLUMN) == 0.0 else ""
     return f"{row['timestamp'].isoformat()}  {row['symbol']:<12} {prices}  {row['provider']}{mark}"

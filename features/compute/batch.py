@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from alphaloop.bars import BarPanel, Timestamps, to_datetime, to_datetime64
 from alphaloop.errors import DataError
+from alphaloop.universe_mask import outside_universe
 from features.engine import columns
 from features.engine.operator import Axes
 from features.feature_set import FeatureSet
@@ -37,6 +38,8 @@ class FeatureFrame:
         Hash of the feature set that `names` come from.
     definition : mapping, optional
         `FeatureSet.definition` of that set; empty if it is not known.
+    outside : ndarray of bool, shape (T, N), optional
+        Bars at which a symbol was not a member of the universe; its values there are NaN.
 
     Examples
     --------
@@ -55,6 +58,7 @@ class FeatureFrame:
     values: Panel
     feature_set: str
     definition: Mapping[str, Any] = field(default_factory=dict)
+    outside: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.timestamps)
@@ -91,7 +95,8 @@ def backfill(bars: BarPanel, feature_set: FeatureSet) -> FeatureFrame:
     """Compute the features of every bar.
 
     A bar that a symbol lacks has no features; its later ones are computed as if the missing bar did not
-    exist.
+    exist. A bar at which a symbol was not a member of the universe has no features either, and is not among
+    those that it is ranked with; the symbol's own later features are computed over it.
 
     Parameters
     ----------
@@ -124,11 +129,14 @@ def backfill(bars: BarPanel, feature_set: FeatureSet) -> FeatureFrame:
     """
     columns.require_columns(bars, feature_set.needed)
     graph, axes = feature_set.graph, Axes.of(bars.timestamps, bars.symbols, bars.calendar)
+    outside = outside_universe(bars)
     # A feature's series of a symbol is contiguous in memory, as it is computed and read.
     values = np.empty((len(feature_set), len(bars.symbols), len(bars)), dtype=np.float32)
     with np.errstate(over="ignore"):
-        for index, matrix in graph.batch(columns.contiguous_columns(bars, graph.inputs), axes):
+        for index, matrix in graph.batch(columns.contiguous_columns(bars, graph.inputs), axes, outside):
             values[index] = matrix.T
+    if outside is not None:
+        values[:, outside.T] = np.nan
     return FeatureFrame(
         timestamps=bars.timestamps,
         symbols=bars.symbols,
@@ -136,4 +144,5 @@ def backfill(bars: BarPanel, feature_set: FeatureSet) -> FeatureFrame:
         values=values.transpose(2, 1, 0),
         feature_set=feature_set.hash,
         definition=feature_set.definition,
+        outside=outside,
     )

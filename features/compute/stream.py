@@ -13,6 +13,7 @@ import numpy as np
 
 from alphaloop.bars import BarPanel, Slice, to_datetime, to_datetime64
 from alphaloop.errors import DataError, UnknownNameError
+from alphaloop.universe_mask import outside_universe
 from features.compute.batch import Panel
 from features.engine import columns
 from features.engine.operator import Axes
@@ -65,7 +66,8 @@ class FeatureStream:
         graph = feature_set.graph
         past = history.select(symbols)
         axes = Axes.of(past.timestamps, symbols, past.calendar)
-        self._stream = graph.stream(columns.contiguous_columns(past, graph.inputs), axes)
+        inputs = columns.contiguous_columns(past, graph.inputs)
+        self._stream = graph.stream(inputs, axes, outside_universe(past))
 
     @property
     def last(self) -> datetime | None:
@@ -83,7 +85,7 @@ class FeatureStream:
         Returns
         -------
         ndarray of float32, shape (symbols, features)
-            NaN for symbols that lack the bar.
+            NaN for symbols that lack the bar, or are outside the universe at it.
 
         Raises
         ------
@@ -99,7 +101,13 @@ class FeatureStream:
             name: columns.align_symbols(values, bars.symbols, self._symbols)
             for name, values in columns.adjusted_columns(bars, self._set.graph.inputs).items()
         }
-        row = self._stream.update(inputs, to_datetime64(bars.timestamp))
+        outside = outside_universe(bars)
+        if outside is not None:
+            outside = columns.align_symbols(outside.astype(np.float64), bars.symbols, self._symbols) == 1.0
+        row = self._stream.update(inputs, to_datetime64(bars.timestamp), outside)
         self._last = bars.timestamp
         with np.errstate(over="ignore"):
-            return np.array(row).T.astype(np.float32)
+            values = np.array(row).T.astype(np.float32)
+        if outside is not None:
+            values[outside] = np.nan
+        return values

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from alphaloop.errors import InputError
-from features.engine.operator import Axes, Handle, Matrix, Operator, Vector
+from features.engine.operator import Axes, FiniteMask, Handle, Matrix, Operator, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,29 +145,34 @@ class Graph:
         """True if any node reads other symbols."""
         return any(node.operator.cross for node in self.nodes)
 
-    def batch(self, inputs: Mapping[str, Matrix], axes: Axes) -> Iterable[tuple[int, Matrix]]:
+    def batch(
+        self, inputs: Mapping[str, Matrix], axes: Axes, outside: FiniteMask | None = None
+    ) -> Iterable[tuple[int, Matrix]]:
         """Yield pairs of a column's index and its matrix `[T, N]`, as they are computed.
 
-        A matrix is released as soon as nothing needs it any more.
+        A matrix is released as soon as nothing needs it any more. Operators that read other symbols do not
+        see the bars at which `outside` `[T, N]` is True.
         """
         values: list[Matrix | None] = [None] * self._width
         for name in self.inputs:
             values[self._slots[Input(name).key]] = inputs[name]
         yield from self._finished(values, -1)
         for node_index, node in enumerate(self.nodes):
-            arguments = tuple(_require_values(values[slot]) for slot in self._arguments[node_index])
+            arguments = self._given(values, node_index, outside)
             results = node.operator.batch(arguments, axes)
             values[self._first[node_index] : self._first[node_index] + len(results)] = results
             yield from self._finished(values, node_index)
 
-    def stream(self, inputs: Mapping[str, Matrix], axes: Axes) -> GraphStream:
-        """Return a stream of the graph whose state covers these bars."""
+    def stream(
+        self, inputs: Mapping[str, Matrix], axes: Axes, outside: FiniteMask | None = None
+    ) -> GraphStream:
+        """Return a stream of the graph whose state covers these bars; for `outside` see `batch`."""
         values: list[Matrix | None] = [None] * self._width
         for name in self.inputs:
             values[self._slots[Input(name).key]] = inputs[name]
         handles = []
         for node_index, node in enumerate(self.nodes):
-            arguments = tuple(_require_values(values[slot]) for slot in self._arguments[node_index])
+            arguments = self._given(values, node_index, outside)
             handles.append(node.operator.stream(arguments, axes))
             if self._fed(node_index):
                 results = node.operator.batch(arguments, axes)
@@ -175,6 +180,13 @@ class Graph:
             for slot in self._released[node_index + 1]:
                 values[slot] = None
         return GraphStream(self, handles)
+
+    def _given(
+        self, values: Sequence[Matrix | None], node_index: int, outside: FiniteMask | None
+    ) -> tuple[Matrix, ...]:
+        """Return the arguments of a node, as far as it may see them."""
+        arguments = tuple(_require_values(values[slot]) for slot in self._arguments[node_index])
+        return _visible(arguments, outside) if self.nodes[node_index].operator.cross else arguments
 
     def _add(self, column: Column) -> None:
         if isinstance(column, Input) or column.node.key in self._known:
@@ -235,17 +247,28 @@ class GraphStream:
     def __init__(self, graph: Graph, handles: list[Handle]) -> None:
         self._width, self._column_slots = graph._width, graph._column_slots
         self._inputs = [(name, graph._slots[Input(name).key]) for name in graph.inputs]
-        self._steps = list(zip(handles, graph._arguments, graph._first, strict=True))
+        crosses = [node.operator.cross for node in graph.nodes]
+        self._steps = list(zip(handles, graph._arguments, graph._first, crosses, strict=True))
 
-    def update(self, inputs: Mapping[str, Vector], time: np.datetime64) -> list[Vector]:
-        """Return the columns at one more bar, each float64 `[N]`."""
+    def update(
+        self, inputs: Mapping[str, Vector], time: np.datetime64, outside: FiniteMask | None = None
+    ) -> list[Vector]:
+        """Return the columns at one more bar, each float64 `[N]`; `outside` `[N]` as in `Graph.batch`."""
         values: list[Any] = [None] * self._width
         for name, slot in self._inputs:
             values[slot] = inputs[name]
-        for handle, arguments, first in self._steps:
-            results = handle.update(tuple([values[slot] for slot in arguments]), time)
+        for handle, slots, first, cross in self._steps:
+            arguments = tuple([values[slot] for slot in slots])
+            results = handle.update(_visible(arguments, outside) if cross else arguments, time)
             values[first : first + len(results)] = results
         return [values[slot] for slot in self._column_slots]
+
+
+def _visible(arguments: tuple[Matrix, ...], outside: FiniteMask | None) -> tuple[Matrix, ...]:
+    """Return `arguments` without the values of symbols outside the universe."""
+    if outside is None:
+        return arguments
+    return tuple(np.asfortranarray(np.where(outside, np.nan, values)) for values in arguments)
 
 
 def _require_values(values: Matrix | None) -> Matrix:

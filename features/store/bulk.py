@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from alphaloop.bars import BarPanel, Timestamps
 from alphaloop.errors import DataError
 from alphaloop.runtime.atomic_file import replace_file
+from alphaloop.universe_mask import outside_universe
 from features.compute.batch import FeatureFrame
 from features.engine import columns as inputs
 from features.engine.chunk_plan import ComputeStage, plan_chunks
@@ -145,6 +146,11 @@ class _Work:
         bars = self._read(self.symbols[columns])
         if not np.array_equal(bars.timestamps, self.times) or bars.symbols != self.symbols[columns]:
             raise DataError("the bars of a chunk have other timestamps or symbols than were asked for")
+        if outside_universe(bars) is not None:
+            raise DataError(
+                "bars of a universe with changing members are not computed in bulk; use "
+                "features.compute.batch.backfill"
+            )
         if self._days is None:
             self._days = TradingDays.of(self.times, bars.calendar)
         return bars

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from datetime import datetime, timedelta
 from threading import Thread
@@ -32,7 +32,8 @@ class SliceAssembler:
 
     A slice is emitted as soon as every symbol has sent its timestamp or a later one, or `grace` after its
     first bar arrived; a symbol without a bar by then is NaN. A bar that arrives after its slice is counted in
-    `counts["late"]` and logged. `InputError` for no symbols or duplicates.
+    `counts["late"]` and logged. `annotate` adds further columns to each slice. `InputError` for no symbols or
+    duplicates.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SliceAssembler:
         *,
         grace: timedelta = timedelta(seconds=5),
         clock: Clock | None = None,
+        annotate: Callable[[Slice], Slice] | None = None,
     ) -> None:
         if not symbols or len(set(symbols)) < len(symbols):
             raise InputError(f"an assembler needs different symbols; it was given {list(symbols)}")
@@ -50,6 +52,7 @@ class SliceAssembler:
         self._source, self._symbols, self._frequency = source, tuple(symbols), frequency
         self._wanted = frozenset(symbols)
         self._grace, self._clock = grace, clock or SystemClock()
+        self._annotate = annotate
         self._open: dict[datetime, dict[str, Bar]] = {}
         self._due: dict[datetime, datetime] = {}
         self._latest: dict[str, datetime] = {}
@@ -113,7 +116,8 @@ class SliceAssembler:
         self._last = at
         self.counts["slices"] += 1
         self.counts["absent"] += len(self._symbols) - len(bars)
-        return assemble_slice(at, self._symbols, bars)
+        assembled = assemble_slice(at, self._symbols, bars)
+        return assembled if self._annotate is None else self._annotate(assembled)
 
 
 def assemble_slice(at: datetime, symbols: tuple[str, ...], bars: Mapping[str, Bar]) -> Slice:

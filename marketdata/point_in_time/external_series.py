@@ -62,7 +62,7 @@ def attach_series(
     for name in columns:
         if name not in named:
             raise UnknownNameError("series", name, named, where="the observations")
-    series = _ExternalSeries(rows, tuple(columns), max_age)
+    series = ExternalSeries(rows, tuple(columns), max_age)
     series.require_free((*BARS_SCHEMA.names, *bars.extra))
     times = np.asarray(bars.timestamps, dtype="datetime64[ns]").astype(np.int64)
     values = series.at(times, bars.symbols, np.isfinite(bars.close))
@@ -79,7 +79,7 @@ class ExternalSeriesStream:
     def __init__(
         self, observations: pa.Table, columns: Sequence[str] = (), max_age: timedelta | None = None
     ) -> None:
-        self._series = _ExternalSeries(normalise_observations(observations), tuple(columns), max_age)
+        self._series = ExternalSeries(normalise_observations(observations), tuple(columns), max_age)
         self._last: np.datetime64 | None = None
 
     def attach(self, bars: Slice) -> Slice:
@@ -135,8 +135,23 @@ class _SymbolSeries:
         return values
 
 
-class _ExternalSeries:
-    """The requested series, by name and symbol."""
+class ExternalSeries:
+    """The requested series, by name and symbol.
+
+    Parameters
+    ----------
+    observations
+        Table of `marketdata.point_in_time.observations.OBSERVATIONS_SCHEMA`.
+    columns
+        Names of the series; all of them if none are named.
+    max_age
+        Longest time since an observation's publication; None for no limit.
+
+    Raises
+    ------
+    InputError
+        For a `max_age` that is not positive.
+    """
 
     def __init__(self, observations: pa.Table, columns: tuple[str, ...], max_age: timedelta | None) -> None:
         if max_age is not None and max_age <= timedelta(0):
@@ -148,11 +163,13 @@ class _ExternalSeries:
         self.add(observations)
 
     def require_free(self, taken: Sequence[str]) -> None:
+        """Raise `InputError` for a series with the name of a column."""
         for name in self.columns:
             if name in taken:
                 raise InputError(f"the series '{name}' is called like a column of the bars; rename it")
 
     def add(self, rows: pa.Table) -> None:
+        """Add further observations."""
         selected = rows.filter(pc.is_in(rows["series"], value_set=pa.array(list(self.columns), pa.string())))
         self._rows = normalise_observations(pa.concat_tables([self._rows, selected]))
         for group in selected.group_by(["series", "symbol"]).aggregate([]).to_pylist():

@@ -19,6 +19,8 @@ from alphaloop.clock import as_utc
 from alphaloop.errors import DataError, UnknownNameError
 from marketdata.point_in_time.record_files import read_dataclasses
 
+DEFAULT_GROUP = "universe"
+"""Group of the rows of a file that name none."""
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -90,9 +92,9 @@ class MembershipHistory:
     def read(cls, path: Path) -> MembershipHistory:
         """Read a CSV, Parquet or TOML file with the fields of `Membership` as columns.
 
-        `DataError` names file, row and column.
+        Rows without a group are of the group `universe`. `DataError` names file, row and column.
         """
-        memberships = read_dataclasses(path, Membership)
+        memberships = read_dataclasses(path, Membership, {"group": DEFAULT_GROUP})
         try:
             return cls(memberships)
         except DataError as error:

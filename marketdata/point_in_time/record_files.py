@@ -32,11 +32,20 @@ _EXAMPLES = {
 Record = TypeVar("Record")
 
 
-def read_dataclasses(path: Path, kind: type[Record]) -> list[Record]:
-    """Read the rows of `path`, each as a `kind`. `DataError` for an invalid file or cell."""
-    path = Path(path)
+def read_dataclasses(
+    path: Path, kind: type[Record], defaults: Mapping[str, Any] | None = None
+) -> list[Record]:
+    """Read the rows of `path`, each as a `kind`. `DataError` for an invalid file or cell.
+
+    `defaults` are the values of empty cells of fields that have no default of their own.
+    """
+    path, defaults = Path(path), defaults or {}
     types = get_type_hints(kind)
-    needed = [record_field.name for record_field in fields(kind) if record_field.default is MISSING]  # type: ignore[arg-type]
+    needed = [
+        record_field.name
+        for record_field in fields(kind)  # type: ignore[arg-type]
+        if record_field.default is MISSING and record_field.name not in defaults
+    ]
     records = []
     for number, row in enumerate(_rows(path), start=1):
         place = f"{path}: row {number}"
@@ -49,7 +58,7 @@ def read_dataclasses(path: Path, kind: type[Record]) -> list[Record]:
                 raise DataError(f"{place}: '{name}' is missing; needed: {', '.join(needed)}")
         values = {name: _cell(cell, types[name], f"{place}, '{name}'") for name, cell in cells.items()}
         try:
-            records.append(kind(**values))
+            records.append(kind(**{**defaults, **values}))
         except DataError as error:
             raise DataError(f"{place}: {error}") from error
     return records

@@ -14,7 +14,7 @@ from alphaloop.bars import PRICE_COLUMNS, to_datetime, to_datetime64
 from marketdata.quality.checks import DEFAULT_THRESHOLDS, Thresholds
 from marketdata.quality.cleaning import NO_POLICIES, Cleaned, Policies, clean_bars
 from marketdata.quality.quality_report import excluded_bars, write_quality_report
-from marketdata.source import Source, identity_of, stated_frequency
+from marketdata.source import Source, identity_of, record_digests, stated_frequency
 from marketdata.storage.snapshot_content import fill_nulls
 from marketdata.storage.snapshots import Snapshot, SnapshotStore
 
@@ -77,7 +77,7 @@ def store_base_snapshot(
     table = history_from(source, symbols, start, until)
     name, stated = f"source '{source.name}'", stated_frequency(source)
     cleaned = clean_bars(table, source.calendar, name, policies, thresholds, frequency=stated)
-    saved = store.save(cleaned.table, identity_of(source))
+    saved = store.save(cleaned.table, identity_of(source), record_digests(source))
     write_quality_report(store.folder, saved.id, cleaned, policies, thresholds)
     return saved
 
@@ -164,7 +164,7 @@ def update_snapshot(
     cleaned = later_bars(store.load(known.id), source, symbols, policies, thresholds, aside=aside)
     if cleaned is None:
         return known
-    saved = store.append(known.id, cleaned.table)
+    saved = store.append(known.id, cleaned.table, record_digests(source))
     write_quality_report(store.folder, saved.id, cleaned, policies, thresholds)
     return saved
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -61,6 +61,9 @@ class Snapshot:
         File of the snapshot's own rows.
     calendar
         Calendar of the bars' days; empty where it is not known.
+    records
+        SHA-256 of the files of records (members, sectors, …) that are columns of the bars, by setting, as
+        they were when these rows were stored; empty where there are none.
     """
 
     id: str
@@ -71,6 +74,7 @@ class Snapshot:
     last: datetime
     path: Path
     calendar: str = ""
+    records: Mapping[str, str] = field(default_factory=dict)
 
 
 class SnapshotStore:
@@ -110,14 +114,15 @@ class SnapshotStore:
         """Folder of the files."""
         return self._folder
 
-    def save(self, table: pa.Table, source: str) -> Snapshot:
+    def save(self, table: pa.Table, source: str, records: Mapping[str, str] | None = None) -> Snapshot:
         """Store a base. Storing the same bars again gives the same snapshot.
 
-        `DataError` if the table is empty or no table of bars.
+        `records` are the digests of the files whose content is in columns of the bars. `DataError` if the
+        table is empty or no table of bars.
         """
-        return self._write(normalise_bars(table), None, source, calendar_of(table))
+        return self._write(normalise_bars(table), None, source, calendar_of(table), records)
 
-    def append(self, parent_id: str, table: pa.Table) -> Snapshot:
+    def append(self, parent_id: str, table: pa.Table, records: Mapping[str, str] | None = None) -> Snapshot:
         """Store rows that `parent_id` lacks: later bars, and late bars.
 
         `DataError` for a bar of a symbol and time that the parent has.
@@ -126,7 +131,7 @@ class SnapshotStore:
         delta = normalise_bars(table)
         if pc.min(delta["timestamp"]).as_py() <= parent.last:
             self._require_missing(parent, delta)
-        return self._write(delta, parent, self._source_of_newest(parent), parent.calendar)
+        return self._write(delta, parent, self._source_of_newest(parent), parent.calendar, records)
 
     def load(self, snapshot_id: str) -> pa.Table:
         """Return all bars of a snapshot, verified.
@@ -240,10 +245,19 @@ class SnapshotStore:
             raise UnknownNameError("snapshot", snapshot_id, known, where=str(self._folder))
         return path
 
-    def _write(self, table: pa.Table, parent: Snapshot | None, source: str, calendar: str) -> Snapshot:
+    def _write(
+        self,
+        table: pa.Table,
+        parent: Snapshot | None,
+        source: str,
+        calendar: str,
+        records: Mapping[str, str] | None,
+    ) -> Snapshot:
         name = compute_snapshot_id(parent.id if parent else None, source, table)
         path = self._folder / (name + SUFFIX)
         header = {**_describe(table, parent, source), "calendar": calendar}
+        if records:
+            header["records"] = dict(records)
         if not path.is_file():
             tagged = table.replace_schema_metadata({HEADER: json.dumps(header).encode()})
             replace_file(

@@ -18,6 +18,7 @@ from .decision.strategy import StrategyView as StrategyView
 from .errors import AlphaloopError as AlphaloopError
 from .errors import DataError as DataError
 from .forecasts import Forecast as Forecast
+from .forecasts import RoutedForecasts as RoutedForecasts
 from .instruments import Instrument as Instrument
 from .journal.store import Journal as Journal
 from .orders import Fill as Fill
@@ -48,6 +49,7 @@ __all__ = [
     "ModelledBook",
     "Order",
     "ReplayClock",
+    "RoutedForecasts",
     "Settings",
     "Side",
     "Slice",

@@ -10,6 +10,8 @@ from .hosts.ray import RayHost as RayHost
 from .inference.core import InferenceCore as InferenceCore
 from .inference.core import build_core as build_core
 from .inference.model_cache import LoadedModel as LoadedModel
+from .log.logged_answers import LoggedAnswer as LoggedAnswer
+from .log.logged_answers import distinct_answers as distinct_answers
 from .log.prediction_log import PredictionLog as PredictionLog
 from .log.prediction_row import PredictionRow as PredictionRow
 from .log.reader import PredictionLogReader as PredictionLogReader
@@ -19,6 +21,7 @@ from .protocol.messages import InferenceRequest as InferenceRequest
 from .protocol.messages import InferenceResponse as InferenceResponse
 from .protocol.messages import InvalidRequestError as InvalidRequestError
 from .protocol.messages import ModelDescription as ModelDescription
+from .protocol.messages import VersionAnswer as VersionAnswer
 from .protocol.status import status_of as status_of
 from .security.signature import require_signature as require_signature
 from .security.signature import sign_digest as sign_digest
@@ -33,6 +36,7 @@ __all__ = [
     "InferenceResponse",
     "InvalidRequestError",
     "LoadedModel",
+    "LoggedAnswer",
     "ModelDescription",
     "OverloadedError",
     "PredictionClient",
@@ -42,7 +46,9 @@ __all__ = [
     "ProcessHost",
     "RayHost",
     "RetrySettings",
+    "VersionAnswer",
     "build_core",
+    "distinct_answers",
     "export_bento",
     "export_triton",
     "require_signature",

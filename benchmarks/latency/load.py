@@ -20,9 +20,9 @@ from .champion import MODEL, SLEEVES, SYMBOLS
 ASKED, WARM = 200, 100
 
 
-def milliseconds(ask: Callable[[], Any], count: int = ASKED) -> np.ndarray[Any, Any]:
-    """The time of each of `count` requests, one after the other."""
-    for _ in range(WARM):
+def milliseconds(ask: Callable[[], Any], count: int = ASKED, warm: int = WARM) -> np.ndarray[Any, Any]:
+    """The time of each of `count` requests, one after the other, after `warm` that do not count."""
+    for _ in range(warm):
         ask()
     took = []
     for _ in range(count):

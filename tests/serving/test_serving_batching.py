@@ -14,7 +14,7 @@ import pytest
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import AlphaloopError, ServingError, StaleFeaturesError
 from alphaloop.forecasts import Route
-from alphaloop.rollout_document import RolloutState, sleeve_names
+from alphaloop.rollout_document import RolloutState, plan_sleeves, sleeve_names
 from alphaloop.runtime.circuit_breaker import BreakerState
 from serving.inference.model_cache import LoadedModel
 from serving.inference.routed_request import RoutedRequest
@@ -266,6 +266,32 @@ def test_the_run_that_is_one_too_many_is_answered(shelf: Any, serve: Any) -> Non
     assert served.core.breakers.states()[shelf.name, "1"] is BreakerState.OPEN
     (after,) = ask(gateway, [request])
     assert "left alone" in str(after)
+
+
+def test_requests_for_several_keys_are_scored_together_where_one_version_answers_them(
+    shelf: Any, serve: Any, runs: Any
+) -> None:
+    """Keys that all lead to the champion wait like one; keys of two versions are scored for themselves."""
+    document = shelf.route(
+        champion=shelf.add(1.0, 1.0, 1.0), challenger=shelf.add(2.0, 2.0, 2.0),
+        state=RolloutState.CANARY, weight=0.25, salt="x",
+    )  # fmt: skip
+    served = serve(shelf)
+    canary = sorted(plan_sleeves(document, sleeve_names(20)).canary)
+    champions = [sleeve for sleeve in sleeve_names(20) if sleeve not in canary]
+    first, second, both = panels(shelf.name, 2, 3, 4)
+    requests = [
+        replace(first, route_keys=tuple(champions[:5])),
+        replace(second, route_keys=tuple(champions[5:])),
+        replace(both, route_keys=(champions[0], canary[0])),
+    ]
+    runs.clear()
+    answers = answered(ask(Gateway(served.core, served.core.settings), requests))
+    assert runs.count(("1", 5)) == 1
+    assert sorted(size for version, size in runs if version == "1") == [4, 5]
+    assert [[answer.version for answer in one.answers] for one in answers] == [["1"], ["1"], ["1", "2"]]
+    for request, answer in zip(requests[:2], answers, strict=False):
+        assert np.allclose(answer.scores[0], dot(request, 1.0, 1.0, 1.0), rtol=0, atol=1e-5)
 
 
 def test_what_cannot_be_prepared_is_tried_once_before_its_turn(

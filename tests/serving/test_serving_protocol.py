@@ -20,7 +20,7 @@ from serving.protocol.messages import (
     VersionAnswer,
     protobuf_messages,
 )
-from serving.protocol.tensors import decode_symbols, encode_bytes
+from serving.protocol.tensors import decode_route_keys, decode_symbols, encode_bytes
 from serving.server.grpc.grpc_codec import decode_request, encode_response
 
 
@@ -67,6 +67,10 @@ def test_no_bytes_break_the_reader(raw: bytes, count: int) -> None:
         assert len(decode_symbols([count], raw)) == count
     except InvalidRequestError as error:
         assert "symbol" in str(error)
+    try:
+        assert len(decode_route_keys([count], raw)) == count
+    except InvalidRequestError as error:
+        assert "route" in str(error)
 
 
 @pytest.mark.parametrize("typed", [False, True])

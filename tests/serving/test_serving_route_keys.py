@@ -200,6 +200,34 @@ def test_the_client_tells_the_sleeves_without_an_answer(world: Any, shelf: Any, 
     assert all("not finite" in reason for reason in routed.failures.values())
 
 
+def test_one_request_is_repeated_where_a_server_is_away(canary: Canary, make_client: Any) -> None:
+    """The request for all sleeves is retried as a whole on another server, as any other is."""
+    away = f"127.0.0.1:{free_port()}"
+    with make_client(f"{away},{canary.url}", canary.shelf.name) as client:
+        for _ in range(2):
+            routed = client.forecasts(canary.world.symbols, canary.world.bar, SLEEVES)
+            assert set(routed.forecasts) == set(SLEEVES)
+
+
+def test_an_answer_without_its_tensors_is_no_answer(replicas: Any, make_client: Any, world: Any) -> None:
+    """A server that answers with scores alone is named, and no sleeve trades on them."""
+    stranger = replicas(1.0)
+    with (
+        make_client(stranger.start(), "m") as client,
+        pytest.raises(ServingError, match="is not an alphaloop server: its answer lacks"),
+    ):
+        client.forecasts(world.symbols, world.bar, SLEEVES)
+
+
+def test_no_route_key_at_all_is_refused(canary: Canary, make_client: Any) -> None:
+    """The server's refusal comes back as the client's error."""
+    with (
+        make_client(canary.url, canary.shelf.name) as client,
+        pytest.raises(ServingError, match=r"input 'route_key' has shape \[0\]"),
+    ):
+        client.forecasts(canary.world.symbols, canary.world.bar, ())
+
+
 def test_an_unmodified_client_reads_who_answered_which_key(canary: Canary) -> None:
     """Tritonclient sends the keys as a BYTES input, and reads a table of answers and an index into it."""
     symbols = np.array([name.encode() for name in canary.world.symbols], object)

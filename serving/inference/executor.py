@@ -23,6 +23,7 @@ from serving.inference.values import VersionScores
 from serving.inference.version_breaker import StaleScoreCache, VersionBreakers
 from serving.log.prediction_log import PredictionLog
 from serving.protocol.messages import InferenceResponse
+from serving.protocol.status import MAX_REASON_LENGTH, shorten
 
 Defer = Callable[[Callable[[], None]], object]
 
@@ -99,7 +100,8 @@ class PredictionExecutor:
     ) -> tuple[list[ScoredKeys], dict[str, str]]:
         """Answer the keys of a failed champion by its cached scores, or return the reason for each key."""
         scores = failed[0].scores
-        errors = {key: str(scores.error) for one in failed for key in one.group.keys}
+        reason = shorten(str(scores.error), MAX_REASON_LENGTH)
+        errors = {key: reason for one in failed for key in one.group.keys}
         if isinstance(routed.target, LoadedModel):
             return [], errors
         group = replace(failed[0].group, route=Route.FALLBACK, keys=tuple(errors))

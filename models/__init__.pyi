@@ -18,6 +18,7 @@ from .registry.card import Card as Card
 from .registry.model_registry import Registry as Registry
 from .training.train import TrainedModel as TrainedModel
 from .training.train import train as train
+from .training.training_run import TrainingRun as TrainingRun
 from .training.tuning import tune as tune
 from .zoo.registry import family_names as family_names
 from .zoo.registry import find_family as find_family
@@ -33,6 +34,7 @@ __all__ = [
     "GatePolicy",
     "Registry",
     "TrainedModel",
+    "TrainingRun",
     "check_fidelity",
     "deflated_sharpe",
     "export_onnx",

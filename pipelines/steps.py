@@ -86,6 +86,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     from marketdata.storage.snapshots import SnapshotStore
     from models.registry.model_registry import Registry
     from models.training.train import train
+    from models.training.training_run import TrainingRun
     from monitoring.drift.calibration import fit_missing_calibration
     from trading.strategy import configured_strategy
 
@@ -94,21 +95,19 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     bars = BarPanel.from_table(SnapshotStore(chosen.paths.snapshots).load(snapshot))
     document = registry.rollout(model)
     frame = backfill(bars, feature_set_of(chosen))
-    trained = train(
-        family,
-        bars,
-        frame,
-        snapshot,
-        registry,
-        chosen,
+    training = TrainingRun(
         model=model,
-        trials=0,
+        family=family,
+        bars=bars,
+        frame=frame,
+        snapshot=snapshot,
         strategy=configured_strategy(chosen.trading),
-        pipeline_run=run,
-        champion=registry.card(model, document.champion) if document else None,
+        trials=0,
         parameters=_last_parameters(registry, model, family),
-        clock=SystemClock(),
+        champion=registry.card(model, document.champion) if document else None,
+        pipeline_run=run,
     )
+    trained = train(training, registry, chosen, SystemClock())
     fit_missing_calibration(frame, chosen.drift, chosen.paths.drift)
     return trained.version
 

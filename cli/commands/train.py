@@ -35,6 +35,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from loop.first_champion import calibrate_drift_monitor
     from models.registry.model_registry import Registry
     from models.training import train as training
+    from models.training.training_run import TrainingRun
     from models.zoo import registry as families
     from trading.strategy import configured_strategy
 
@@ -50,20 +51,17 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
         frame = backfill(bars, feature_set_of(chosen))
         registry = Registry(chosen.paths.registry)
         document = registry.rollout(name) if name in registry.models() else None
-        trained = training.train(
-            family,
-            bars,
-            frame,
-            snapshot.id,
-            registry,
-            chosen,
+        run = TrainingRun(
             model=name,
-            trials=chosen.training.trials if trials is None else trials,
+            family=family,
+            bars=bars,
+            frame=frame,
+            snapshot=snapshot.id,
             strategy=strategy,
+            trials=chosen.training.trials if trials is None else trials,
             champion=registry.card(name, document.champion) if document else None,
-            clock=SystemClock(),
-            on_progress=tell,
         )
+        trained = training.train(run, registry, chosen, SystemClock(), tell)
         crowned, warning = document is None and trained.card.passed, ""
         if crowned:
             tell("the first champion: fixing the drift monitor's thresholds on its training years")

@@ -71,25 +71,24 @@ def _train(world: LoopContext, market: ReplayMarket, screen: ProgressDisplay) ->
     from features.compute.batch import backfill
     from features.feature_set import feature_set_of
     from models.training.train import train
+    from models.training.training_run import TrainingRun
     from trading.strategy import configured_strategy
 
     frame = backfill(market.past, feature_set_of(world.settings))
     settings = world.settings
     versions: dict[str, TrainedModel] = {}
     for family in ("momentum", "lightgbm"):
-        trained = train(
-            family,
-            market.past,
-            frame,
-            market.snapshot.id,
-            world.registry,
-            settings,
+        run = TrainingRun(
             model=MODEL,
-            trials=0,
+            family=family,
+            bars=market.past,
+            frame=frame,
+            snapshot=market.snapshot.id,
             strategy=configured_strategy(settings.trading),
-            clock=world.clock,
+            trials=0,
             champion=versions["momentum"].card if versions else None,
         )
+        trained = train(run, world.registry, settings, world.clock)
         versions[family] = trained
         screen.say("[blue]simulated[/] " + verdict_line(trained))
     challenger = versions["lightgbm"]

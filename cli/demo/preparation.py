@@ -142,21 +142,19 @@ def _train(
     **arguments: Any,
 ) -> TrainedModel:
     from models.training.train import train
+    from models.training.training_run import TrainingRun
     from trading.strategy import configured_strategy
 
-    trained = train(
-        family,
-        market.past,
-        frame,
-        market.snapshot.id,
-        registry,
-        settings,
+    run = TrainingRun(
         model=settings.serving.model,
+        family=family,
+        bars=market.past,
+        frame=frame,
+        snapshot=market.snapshot.id,
         strategy=configured_strategy(settings.trading),
-        clock=clock,
-        on_progress=lambda text: screen.figure("training", text),
         **arguments,
     )
+    trained = train(run, registry, settings, clock, lambda text: screen.figure("training", text))
     screen.say(verdict_line(trained, leaked=bool(arguments.get("leak"))))
     return trained
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import Clock
-from alphaloop.decision.strategy import Strategy, StrategyIdentity
+from alphaloop.decision.strategy import StrategyIdentity
 from alphaloop.errors import DataError, InputError
 from alphaloop.settings.settings import Settings
 from features.compute.batch import FeatureFrame
@@ -31,6 +31,7 @@ from models.registry.card import Card
 from models.registry.model_registry import Registry
 from models.training.code_revision import code_revision
 from models.training.leakage_drill import leak_features
+from models.training.training_run import TrainingRun
 from models.training.tuning import TuningResult, tune
 from models.zoo import registry as families
 
@@ -58,67 +59,37 @@ class TrainedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Origin:
-    """The origin of a model, for its card."""
+class _Candidate:
+    """A fitted and evaluated model that has not been judged yet."""
 
-    model: str
-    snapshot: str
-    pipeline_run: str | None
-    seed: int
-    created_at: str
-    strategy: Mapping[str, Any]
+    family: Family
+    dataset: Dataset
+    parameters: Parameters
+    tuned_trials: int
+    evaluation: Evaluation
+    exported: ExportedModel
+    faithful: Fidelity
 
 
 def train(
-    family_name: str,
-    bars: BarPanel,
-    frame: FeatureFrame,
-    snapshot: str,
+    run: TrainingRun,
     registry: Registry,
     settings: Settings,
-    *,
-    model: str,
-    trials: int,
-    strategy: Strategy,
     clock: Clock,
-    pipeline_run: str | None = None,
-    leak: int = 0,
-    champion: Card | None = None,
-    parameters: Parameters | None = None,
     on_progress: Callable[[str], None] | None = None,
 ) -> TrainedModel:
     """Train a model and register it, whether or not it passes the gate.
 
     Parameters
     ----------
-    family_name : str
-        Model family.
-    bars : BarPanel
-        Bars to train on.
-    frame : FeatureFrame
-        Features of the same bars, float32 `[timestamps, symbols, features]`.
-    snapshot : str
-        Identifier of the data, for the card.
+    run : TrainingRun
+        Family, data, strategy and origin of the model.
     registry : Registry
         Registry in which the version is stored.
     settings : Settings
         Settings; `training`, `trading` and `features` are used.
-    model : str
-        Name under which the version is registered.
-    trials : int
-        Number of tuning trials; with `parameters`, the number of attempts among which they were chosen.
-    strategy : Strategy
-        The strategy that will trade the scores; it is judged with the model and named on the card.
     clock : Clock
         Source of the time on the card.
-    pipeline_run : str, optional
-        Pipeline run, for the card.
-    leak : int
-        Bars by which features leak the future, for a drill (`models.training.leakage_drill`).
-    champion : Card, optional
-        Card of the champion to beat.
-    parameters : mapping of str to object, optional
-        Parameters that replace the family's defaults and are not tuned.
     on_progress : callable, optional
         Called with a line of text at each step.
 
@@ -140,50 +111,58 @@ def train(
     VendorError
         Where tuning or the registry fails.
     """
-    family = families.find_family(family_name)
-    _require_fit(family, bars, frame, settings)
-    seen = leak_features(frame, leak)
-    policy = EvaluationPolicy.from_settings(settings, strategy)
-    report, traded = on_progress or _silent, StrategyIdentity.of(strategy).to_body()
-    dataset = make_dataset(seen, bars.adjusted_close, policy.horizon)
-    tuned = _tune(family, dataset, trials, policy, settings, parameters, report)
+    report = on_progress or _silent
+    policy = EvaluationPolicy.from_settings(settings, run.strategy)
+    candidate = _fit(run, policy, settings, report)
+    report("checking that no feature looks ahead")
+    verdict = _judge(run, candidate, settings)
+    scores, champion = candidate.evaluation.scores, run.champion
+    agreed = rank_agreement(scores, run.frame, champion, registry) if champion else None
+    card = _card(run, candidate, verdict, agreed, seed=policy.seed, created_at=clock.now().isoformat())
+    report("registering")
+    version = registry.register(run.model, candidate.exported.onnx, card)
+    return TrainedModel(version, card, candidate.evaluation)
+
+
+def _fit(
+    run: TrainingRun, policy: EvaluationPolicy, settings: Settings, report: Callable[[str], None]
+) -> _Candidate:
+    """Tune, evaluate by walk-forward, fit on everything, export and compare."""
+    family = families.find_family(run.family)
+    _require_fit(family, run.bars, run.frame, settings)
+    close, strategy = run.bars.adjusted_close, run.strategy
+    dataset = make_dataset(leak_features(run.frame, run.leak), close, policy.horizon)
+    tuned = _tune(run, family, dataset, policy, settings, report)
     evaluation = walk_forward(
-        family, tuned.parameters, seen, bars.adjusted_close, policy, trials=tuned.trials, on_progress=report
+        family, tuned.parameters, dataset.frame, close, policy, trials=tuned.trials, on_progress=report
     )
     report("fitting on every bar")
     fitted = family.fit(dataset, tuned.parameters, policy.seed)
     report("exporting to ONNX and comparing")
     exported = export_onnx(fitted)
-    panels = complete_panels(seen, family.lookback, COMPARED_BARS)
     faithful = check_fidelity(
         fitted,
         exported.onnx,
-        panels,
-        bars=panel_bars(seen, family.lookback, COMPARED_BARS),
+        complete_panels(dataset.frame, family.lookback, COMPARED_BARS),
+        bars=panel_bars(dataset.frame, family.lookback, COMPARED_BARS),
         family=family,
         strategy=strategy,
         gross=policy.limits.max_gross,
     )
-    first_baseline = champion is None and is_baseline(family) and tuned.trials == 0
+    return _Candidate(family, dataset, tuned.parameters, tuned.trials, evaluation, exported, faithful)
+
+
+def _judge(run: TrainingRun, candidate: _Candidate, settings: Settings) -> GateResult:
+    """Check that no feature looks ahead, and ask the gate.
+
+    A first champion may be a baseline that was not tuned; less is then asked of it.
+    """
+    evaluation, champion = candidate.evaluation, run.champion
+    first_baseline = champion is None and is_baseline(candidate.family) and candidate.tuned_trials == 0
     policy_of = GatePolicy.for_baseline if first_baseline else GatePolicy.from_settings
-    demands = policy_of(settings.training)
-    report("checking that no feature looks ahead")
-    proof = check_look_ahead(bars, seen, settings, range(len(bars) - evaluation.bars, len(bars)))
-    verdict = gate.judge(evaluation, faithful, champion, demands, proof=proof)
-    origin = _Origin(model, snapshot, pipeline_run, policy.seed, clock.now().isoformat(), traded)
-    card = _card(
-        origin,
-        family,
-        dataset,
-        tuned.parameters,
-        evaluation=evaluation,
-        exported=exported,
-        faithful=faithful,
-        verdict=verdict,
-        agreed=rank_agreement(evaluation.scores, frame, champion, registry) if champion else None,
-    )
-    report("registering")
-    return TrainedModel(registry.register(model, exported.onnx, card), card, evaluation)
+    tested = range(len(run.bars) - evaluation.bars, len(run.bars))
+    proof = check_look_ahead(run.bars, candidate.dataset.frame, settings, tested)
+    return gate.judge(evaluation, candidate.faithful, champion, policy_of(settings.training), proof=proof)
 
 
 def _silent(_: str) -> None:
@@ -204,46 +183,43 @@ def _require_fit(family: Family, bars: BarPanel, frame: FeatureFrame, settings: 
 
 
 def _tune(
+    run: TrainingRun,
     family: Family,
     dataset: Dataset,
-    trials: int,
     policy: EvaluationPolicy,
     settings: Settings,
-    parameters: Parameters | None,
     report: Callable[[str], None],
 ) -> TuningResult:
     """Tune parameters on the bars before the first test.
 
     So no test influences the choice.
     """
-    completed = complete_parameters(family, parameters)
-    if parameters is not None:
-        return TuningResult(completed, float("nan"), trials)
+    completed = complete_parameters(family, run.parameters)
+    if run.parameters is not None:
+        return TuningResult(completed, float("nan"), run.trials)
     first = policy.walk_forward(dataset.frame.timestamps)[0]
-    if trials and family.search_space():
-        report(f"tuning: {trials} trials")
+    if run.trials and family.search_space():
+        report(f"tuning: {run.trials} trials")
     return tune(
-        family, dataset.only(first.train), trials, policy.seed, settings.paths.tuning, on_progress=report
+        family, dataset.only(first.train), run.trials, policy.seed, settings.paths.tuning, on_progress=report
     )
 
 
 def _card(
-    origin: _Origin,
-    family: Family,
-    dataset: Dataset,
-    parameters: Parameters,
-    *,
-    evaluation: Evaluation,
-    exported: ExportedModel,
-    faithful: Fidelity,
+    run: TrainingRun,
+    candidate: _Candidate,
     verdict: GateResult,
     agreed: Mapping[str, Any] | None,
+    *,
+    seed: int,
+    created_at: str,
 ) -> Card:
+    family, dataset, evaluation = candidate.family, candidate.dataset, candidate.evaluation
     first, last = _learned(dataset, family.lookback)
     return Card(
-        model=origin.model,
+        model=run.model,
         family=family.name,
-        parameters=dict(parameters),
+        parameters=dict(candidate.parameters),
         feature_set=dataset.frame.feature_set,
         features=dataset.frame.names,
         inputs=(INPUT_NAME,),
@@ -251,22 +227,22 @@ def _card(
         horizon=dataset.horizon,
         score_kind=family.score_kind,
         cross_sectional=family.cross_sectional,
-        snapshot=origin.snapshot,
+        snapshot=run.snapshot,
         train_first=first,
         train_last=last,
-        pipeline_run=origin.pipeline_run,
+        pipeline_run=run.pipeline_run,
         code_revision=code_revision(),
-        seed=origin.seed,
+        seed=seed,
         walk_forward=evaluation.folds,
         metrics=evaluation.metrics(),
         ranges={**evaluation.ranges, **({"agreement": agreed} if agreed else {})},
-        fidelity=faithful.to_dict(),
+        fidelity=candidate.faithful.to_dict(),
         gate=verdict.to_dict(),
-        digest=exported.digest,
-        created_at=origin.created_at,
+        digest=candidate.exported.digest,
+        created_at=created_at,
         universe=dataset.frame.symbols,
         definition=dataset.frame.definition,
-        strategy=origin.strategy,
+        strategy=StrategyIdentity.of(run.strategy).to_body(),
     )
 
 

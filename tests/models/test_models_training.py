@@ -31,6 +31,7 @@ from models.registry.card import Card
 from models.registry.model_registry import Registry
 from models.training.code_revision import code_revision
 from models.training.train import TrainedModel, train
+from models.training.training_run import TrainingRun
 from models.zoo import registry as families
 
 CLOCK = ReplayClock(datetime(2019, 1, 2, 21, tzinfo=UTC))
@@ -41,11 +42,26 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
     return Registry(tmp_path_factory.mktemp("training") / "registry")
 
 
+def trained_on(
+    bars: BarPanel,
+    frame: FeatureFrame,
+    registry: Registry,
+    settings: Settings,
+    family: str,
+    model: str,
+    **changes: Any,
+) -> TrainedModel:
+    """Train without tuning, for the built-in strategy, but for `changes` of the run or the clock."""
+    clock, progress = changes.pop("clock", CLOCK), changes.pop("on_progress", None)
+    options = {"trials": 0, "strategy": AllocationStrategy(), "snapshot": "snapshot", **changes}
+    run = TrainingRun(model=model, family=family, bars=bars, frame=frame, **options)
+    return train(run, registry, settings, clock, progress)
+
+
 def learn(market: Any, registry: Registry, family: str = "lightgbm", **changes: Any) -> TrainedModel:
-    options = {"model": "small", "trials": 0, "strategy": AllocationStrategy(), "clock": CLOCK, **changes}
     if family == "lightgbm":
-        options.setdefault("parameters", {"minimum_leaf": 50, "trees": 60})
-    return train(family, market.bars, market.frame, "snapshot", registry, market.settings, **options)
+        changes.setdefault("parameters", {"minimum_leaf": 50, "trees": 60})
+    return trained_on(market.bars, market.frame, registry, market.settings, family, "small", **changes)
 
 
 def test_a_trained_model_is_registered_with_all_that_is_known(market: Any, registry: Registry) -> None:
@@ -158,15 +174,8 @@ def on_stocks(stocks: tuple[BarPanel, FeatureFrame], folder: Path, **changes: An
     bars, frame = stocks
     settings = Settings(home=folder, training=TrainingSettings(first_test_year=2012, folds=2))
     registry = Registry(folder / "registry")
-    options = {
-        "model": "equities",
-        "trials": 0,
-        "strategy": AllocationStrategy(),
-        "clock": CLOCK,
-        "parameters": {"trees": 40},
-        **changes,
-    }
-    return train("lightgbm", bars, frame, "snapshot", registry, settings, **options).card
+    changes = {"parameters": {"trees": 40}, **changes}
+    return trained_on(bars, frame, registry, settings, "lightgbm", "equities", **changes).card
 
 
 def test_a_leak_makes_a_splendid_card_that_the_gate_refuses(

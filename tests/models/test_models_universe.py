@@ -18,6 +18,7 @@ from models.family import Parameters, Scores
 from models.onnx.export import open_session, run_session
 from models.registry.model_registry import Registry
 from models.training.train import TrainedModel, train
+from models.training.training_run import TrainingRun
 from models.zoo import registry as families
 
 Graph = Callable[[int, int], bytes]
@@ -63,10 +64,11 @@ def trained(
     registry = Registry(tmp_path_factory.mktemp("universe") / "registry")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(families, "find_family", lambda name: ZScore(z_score_onnx))
-        made = train(
-            "z_score", market.bars, market.frame, "snapshot", registry, market.settings,
-            model="relative", trials=0, strategy=AllocationStrategy(), clock=CLOCK,
+        run = TrainingRun(
+            model="relative", family="z_score", bars=market.bars, frame=market.frame,
+            snapshot="snapshot", strategy=AllocationStrategy(), trials=0,
         )  # fmt: skip
+        made = train(run, registry, market.settings, CLOCK)
     return made, registry
 
 

@@ -20,6 +20,7 @@ from marketdata.sources.registry import find_source
 from marketdata.storage.snapshots import SnapshotStore
 from models.registry.model_registry import Registry
 from models.training.train import train
+from models.training.training_run import TrainingRun
 from monitoring.drift.calibration import fit_calibration_on
 from monitoring.retrain_trigger import RETRAIN_REQUEST
 from rollouts.transition import CONTROL_STREAM
@@ -76,18 +77,16 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     frame = backfill(bars, DEFAULT)
     snapshot = SnapshotStore(paths.snapshots).save(bars.to_table(), source.name)
     registry = Registry(paths.registry)
-    baseline = train(
-        "momentum",
-        bars,
-        frame,
-        snapshot.id,
-        registry,
-        settings,
+    run = TrainingRun(
         model=model,
-        trials=0,
+        family="momentum",
+        bars=bars,
+        frame=frame,
+        snapshot=snapshot.id,
         strategy=AllocationStrategy(),
-        clock=SystemClock(),
+        trials=0,
     )
+    baseline = train(run, registry, settings, SystemClock())
     registry.write_rollout(RolloutDocument(model=model, champion=baseline.version), None)
     fit_calibration_on(frame, settings.drift).save(paths.drift)
     _log_predictions(settings, frame, bars=30)

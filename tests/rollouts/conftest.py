@@ -19,6 +19,7 @@ from marketdata.sources.registry import find_source
 from marketdata.storage.snapshots import SnapshotStore
 from models.registry.model_registry import Registry
 from models.training.train import train
+from models.training.training_run import TrainingRun
 from serving.log.prediction_log import PredictionRow
 
 SYMBOLS = ("AAPL", "BAC", "GE", "JNJ", "KO", "MSFT", "PFE", "WMT")
@@ -93,18 +94,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     snapshot = SnapshotStore(settings.paths.snapshots).save(bars.to_table(), source.name)
     registry = Registry(settings.paths.registry)
     for family in ("momentum", "lightgbm"):
-        train(
-            family,
-            bars,
-            frame,
-            snapshot.id,
-            registry,
-            settings,
+        run = TrainingRun(
             model=settings.serving.model,
-            trials=0,
+            family=family,
+            bars=bars,
+            frame=frame,
+            snapshot=snapshot.id,
             strategy=AllocationStrategy(),
-            clock=SystemClock(),
+            trials=0,
         )
+        train(run, registry, settings, SystemClock())
     recomputation = ScoreRecomputation(registry, DEFAULT)
     frames = recomputation.frames(bars)
     model = settings.serving.model

@@ -25,6 +25,7 @@ from alphaloop.decision.returns import fill_forward
 from alphaloop.decision.strategy import Strategy, StrategyView, strategy_weights
 from alphaloop.rollout_document import sleeve_names
 from alphaloop.statistics.bars_per_year import TRADING_DAYS_A_YEAR, annual_bars, year_and_month
+from alphaloop.universe_mask import outside_universe
 from trading.broker import find_broker
 from trading.engine import TradingEngine
 from trading.forecaster import ArrayForecaster
@@ -256,7 +257,8 @@ def run_backtest(
 def equal_weight(bars: BarPanel, costs: CostModel, start: datetime | None = None) -> Vector:
     """Compute the equity of equal weight in every symbol, rebalanced yearly.
 
-    Rebalancing follows the first close of each calendar year.
+    Rebalancing follows the first close of each calendar year. A symbol that leaves the universe is sold at
+    once.
 
     Parameters
     ----------
@@ -276,10 +278,13 @@ def equal_weight(bars: BarPanel, costs: CostModel, start: datetime | None = None
     first = _first(bars, start)
     prices = fill_forward(bars.close)
 
+    outside = outside_universe(bars)
+
     def decide(index: int, current: Vector) -> Vector:
+        left = np.zeros(len(current), dtype=bool) if outside is None else outside[index]
         if index > first and years[index] == years[index - 1]:
-            return current
-        known = np.isfinite(prices[index])
+            return np.where(left, 0.0, current)
+        known = np.isfinite(prices[index]) & ~left
         return np.where(known, 1.0 / max(int(known.sum()), 1), 0.0)
 
     return _simulate(bars, costs, decide, first)
@@ -323,9 +328,11 @@ def momentum_12_1(
     scores = np.full(adjusted.shape, np.nan)
     scores[year:] = adjusted[year - month : -month] / adjusted[:-year] - 1.0
 
+    outside = outside_universe(bars)
+
     def decide(index: int, current: Vector) -> Vector:
         view = StrategyView(to_datetime(bars.timestamps[index]), bars.symbols, scores[index], current)
-        return strategy_weights(strategy, view)
+        return strategy_weights(strategy, view, None if outside is None else outside[index])
 
     return _simulate(bars, costs, decide, _first(bars, start))
 

@@ -12,7 +12,8 @@ The engine journals the inputs, so that any decision can be computed again, to t
   the start); `crossing` (symbols whose changes cancel out between sleeves), `adjustments` (the factors that
   the books are based on) and `cost_bps` (commission, half spread);
 - with several providers: `providers` (source of each symbol's bar) and `disputed` (symbols whose bar the
-  providers disagree about). Without these keys there was one source and no dispute.
+  providers disagree about). Without these keys there was one source and no dispute;
+- with a universe whose members change: `outside` (symbols that were no members, and so are sold).
 """
 
 from __future__ import annotations
@@ -95,6 +96,8 @@ class DecisionInputs:
         Source of each symbol's bar; empty where only one source is used.
     disputed : tuple of str
         Symbols whose bar the providers disagree about; positions in these may only be reduced.
+    outside : tuple of str
+        Symbols that are not members of the universe; positions in these are sold.
     """
 
     decision_id: str
@@ -113,13 +116,14 @@ class DecisionInputs:
     simulated: bool
     providers: tuple[str, ...] = ()
     disputed: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
     def to_body(self) -> dict[str, Any]:
         """Convert the inputs to plain values for the journal.
 
-        `providers` and `disputed` are written only if they are not empty.
+        `providers`, `disputed` and `outside` are written only if they are not empty.
         """
-        in_question = {"providers": list(self.providers), "disputed": list(self.disputed)}
+        in_question = {name: list(getattr(self, name)) for name in ("providers", "disputed", "outside")}
         return {
             "rule": CURRENT_RULE,
             "decision_id": self.decision_id,
@@ -159,6 +163,7 @@ class DecisionInputs:
             simulated=body["simulated"],
             providers=tuple(body.get("providers", ())),
             disputed=tuple(body.get("disputed", ())),
+            outside=tuple(body.get("outside", ())),
         )
 
 
@@ -234,10 +239,12 @@ def decide(inputs: DecisionInputs, strategy: Strategy) -> Decision:
 def _targets(inputs: DecisionInputs, strategy: Strategy, current: Matrix) -> tuple[Matrix, list[Refusal]]:
     """Compute the target weights of each sleeve, and refuse those that the strategy failed to give.
 
-    A sleeve without a forecast keeps its weights, and so does one for which the strategy fails.
+    A sleeve without a forecast keeps its weights, and so does one for which the strategy fails. Symbols
+    outside the universe are sold in all sleeves.
     """
     rows = {sleeve: row for row, sleeve in enumerate(inputs.sleeves)}
-    targets, failed = current.copy(), dict[str, list[str]]()
+    outside = np.array([symbol in inputs.outside for symbol in inputs.symbols])
+    targets, failed = np.where(outside, 0.0, current), dict[str, list[str]]()
     for answer in inputs.answers:
         scores = np.array(answer.forecast.scores)
         # A symbol that never had a price cannot be bought: its share goes to the others.
@@ -246,7 +253,7 @@ def _targets(inputs: DecisionInputs, strategy: Strategy, current: Matrix) -> tup
             row = rows[sleeve]
             view = StrategyView(inputs.as_of, inputs.symbols, scores, current[row])
             try:
-                targets[row] = strategy_weights(strategy, view)
+                targets[row] = strategy_weights(strategy, view, outside)
             except StrategyError as error:
                 failed.setdefault(str(error), []).append(sleeve)
     return targets, [

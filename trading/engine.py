@@ -24,6 +24,7 @@ from alphaloop.decision.strategy import Strategy, StrategyIdentity
 from alphaloop.errors import InputError
 from alphaloop.forecasts import Forecast
 from alphaloop.orders import Fill, Order
+from alphaloop.universe_mask import outside_universe
 from trading.broker import Broker
 from trading.decision import Decision, DecisionInputs, decide
 from trading.execution.corporate_actions import (
@@ -350,7 +351,15 @@ class TradingEngine:
             simulated=self._simulated,
             providers=bars.providers,
             disputed=bars.disputed,
+            outside=self._outside(bars),
         )
+
+    def _outside(self, bars: Slice) -> tuple[str, ...]:
+        """Return the symbols that are not members of the universe at this bar."""
+        outside = outside_universe(bars)
+        if outside is None:
+            return ()
+        return tuple(symbol for symbol, flag in zip(self.symbols, outside.tolist(), strict=True) if flag)
 
     def _journal(self, inputs: DecisionInputs, decision: Decision, equity: Decimal) -> None:
         if self._writer is None:

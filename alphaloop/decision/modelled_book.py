@@ -75,14 +75,21 @@ class ModelledBook:
     _peak: float = 1.0
     _weights: Vector | None = None
     _waiting: Vector | None = None
-    _decided: tuple[datetime, Vector, Flags] | None = None
+    _decided: tuple[datetime, Vector, Flags, Flags | None] | None = None
 
     @property
     def is_ruined(self) -> bool:
         """True if no equity is left, so that the book is closed."""
         return self.equity <= 0
 
-    def step(self, returns: Vector, scores: Vector, as_of: datetime, priced: Flags | None = None) -> BookStep:
+    def step(
+        self,
+        returns: Vector,
+        scores: Vector,
+        as_of: datetime,
+        priced: Flags | None = None,
+        outside: Flags | None = None,
+    ) -> BookStep:
         """Book one bar.
 
         Parameters
@@ -95,6 +102,8 @@ class ModelledBook:
             This bar's close.
         priced : ndarray of bool, shape [symbols], optional
             The symbols that have a price in this bar; by default all.
+        outside : ndarray of bool, shape [symbols], optional
+            The symbols that are not members of the universe at this bar, and so are sold; by default none.
 
         Returns
         -------
@@ -116,22 +125,23 @@ class ModelledBook:
         self._weights = after
         self.equity *= 1.0 + gain - cost
         self._peak = max(self._peak, self.equity)
-        self._decided = as_of, np.asarray(scores, dtype=np.float64), priced
+        self._decided = as_of, np.asarray(scores, dtype=np.float64), priced, outside
         return BookStep(gain - cost, traded, cost)
 
     def _traded(self, weights: Vector, priced: Flags, reduce_only: bool) -> Vector:
         """Return the weights after the trades that were pending or decided at the last bar."""
         if self._decided is None or self._waiting is None:
             return weights
-        as_of, scores, decidable = self._decided
-        wanted = self.limits.clip(self._wanted(as_of, scores, weights), weights, reduce_only)
+        as_of, scores, decidable, outside = self._decided
+        wanted = self.limits.clip(self._wanted(as_of, scores, weights, outside), weights, reduce_only)
         change = np.where(self._waiting != 0, self._waiting, np.where(decidable, wanted - weights, 0.0))
         self._waiting = np.where(priced, 0.0, change)
         return np.maximum(weights + np.where(priced, change, 0.0), 0.0)
 
-    def _wanted(self, as_of: datetime, scores: Vector, weights: Vector) -> Vector:
+    def _wanted(self, as_of: datetime, scores: Vector, weights: Vector, outside: Flags | None) -> Vector:
+        view = StrategyView(as_of, self.symbols, scores, weights)
         try:
-            return strategy_weights(self.strategy, StrategyView(as_of, self.symbols, scores, weights))
+            return strategy_weights(self.strategy, view, outside)
         except StrategyError as error:
             self.failure = self.failure or str(error)
-            return weights
+            return weights if outside is None else np.where(outside, 0.0, weights)

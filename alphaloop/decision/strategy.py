@@ -19,6 +19,7 @@ from alphaloop.code_digest import module_digest
 from alphaloop.errors import InputError, StrategyError
 
 Vector = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 TargetWeights = npt.ArrayLike | Mapping[str, float]
 
 MIN_WEIGHT = -1e-9
@@ -52,6 +53,11 @@ class StrategyView:
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", _read_only(self.scores))
         object.__setattr__(self, "current", _read_only(self.current))
+
+    def only(self, indices: npt.NDArray[np.intp]) -> StrategyView:
+        """Return the view of the symbols at `indices` alone."""
+        symbols = tuple(self.symbols[index] for index in indices.tolist())
+        return StrategyView(self.as_of, symbols, self.scores[indices], self.current[indices])
 
 
 class Strategy(Protocol):
@@ -136,7 +142,7 @@ class StrategyIdentity:
         return f"strategy {self.name} of digest {self.digest[:DIGITS_SHOWN]}"
 
 
-def strategy_weights(strategy: Strategy, view: StrategyView) -> Vector:
+def strategy_weights(strategy: Strategy, view: StrategyView, outside: Flags | None = None) -> Vector:
     """Compute the weights of `strategy`, and refuse those that no book can hold.
 
     Limits of a book are not checked here, because their excess is clipped and not refused
@@ -148,6 +154,9 @@ def strategy_weights(strategy: Strategy, view: StrategyView) -> Vector:
         The strategy.
     view : StrategyView
         Scores and current weights.
+    outside : ndarray of bool, shape [symbols], optional
+        Symbols that are not members of the universe (`alphaloop.universe_mask`). The strategy does not see
+        them, and they are not held.
 
     Returns
     -------
@@ -173,6 +182,12 @@ def strategy_weights(strategy: Strategy, view: StrategyView) -> Vector:
     >>> strategy_weights(Best(), view).tolist()
     [0.0, 1.0]
     """
+    if outside is not None and outside.any():
+        members = np.flatnonzero(~outside)
+        held = np.zeros(len(view.symbols))
+        if len(members):
+            held[members] = strategy_weights(strategy, view.only(members))
+        return held
     try:
         weights = _in_order(strategy.weights(view), view.symbols)
     except StrategyError as error:

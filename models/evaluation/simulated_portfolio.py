@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from alphaloop.decision.strategy import Strategy
 from alphaloop.errors import StrategyError
 
 Vector = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ def simulate_portfolio(
     *,
     timestamps: Timestamps,
     symbols: tuple[str, ...],
+    outside: Flags | None = None,
 ) -> SimulatedPortfolio:
     """Trade the scores of each bar at the next bar's close.
 
@@ -63,6 +66,8 @@ def simulate_portfolio(
         The bars.
     symbols : tuple of str
         The symbols.
+    outside : ndarray of bool, shape [timestamps, symbols], optional
+        Bars at which a symbol is not a member of the universe; it is sold at the next one.
 
     Returns
     -------
@@ -93,7 +98,8 @@ def simulate_portfolio(
     """
     book = ModelledBook(strategy, costs, symbols, limits or BookLimits())
     moments = map(to_datetime, timestamps)
-    rows = zip(bar_returns(close), scores, moments, np.isfinite(close), strict=True)
+    masks = repeat(None, len(close)) if outside is None else outside
+    rows = zip(bar_returns(close), scores, moments, np.isfinite(close), masks, strict=True)
     steps = [book.step(*row) for row in rows]
     if book.failure:
         raise StrategyError(book.failure)

@@ -303,6 +303,7 @@ def _book_of(
         policy.limits,
         timestamps=frame.timestamps[tested],
         symbols=frame.symbols,
+        outside=None if frame.outside is None else frame.outside[tested],
     )
     series = []
     for values in (book.net_returns, book.turnover, book.cost):

@@ -48,6 +48,8 @@ class Observation:
         Route keys for which the challenger failed at this bar.
     fault : str
         Finding of a guard; empty if there is none.
+    outside : ndarray of bool, shape (symbols,), optional
+        Symbols that are not members of the universe at this bar; None for a universe that never changes.
     """
 
     as_of: datetime
@@ -58,6 +60,7 @@ class Observation:
     recomputation: float
     errors: int = 0
     fault: str = ""
+    outside: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class EvidenceLedger:
         points: list[tuple[str, float]] = []
         for seen in past:
             gauge = gauge or self._gauge(seen.symbols)
-            reading = gauge.read(seen.as_of, seen.close, seen.challenger)
+            reading = gauge.read(seen.as_of, seen.close, seen.challenger, seen.outside)
             agreement = information_coefficient(seen.challenger, seen.champion)
             self.layers.observe_past(_comparison(reading, None, agreement, 0.0, fault=False))
             self._past_ic.append(reading.ic)
@@ -156,7 +159,7 @@ class EvidenceLedger:
         self._seen.append(seen.as_of)
         self._gauges = self._gauges or (self._gauge(seen.symbols), self._gauge(seen.symbols))
         ours, theirs = (
-            gauge.read(seen.as_of, seen.close, scores)
+            gauge.read(seen.as_of, seen.close, scores, seen.outside)
             for gauge, scores in zip(self._gauges, (seen.champion, seen.challenger), strict=True)
         )
         agreement = information_coefficient(seen.challenger, seen.champion)

@@ -18,6 +18,7 @@ from alphaloop.statistics.matured_labels import simple_returns
 from rollouts.evidence.paper_book import PaperBook
 
 Vector = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 
 class BarPerformance(NamedTuple):
@@ -55,14 +56,20 @@ class PerformanceTracker:
     _bars: int = 0
     _recent: deque[tuple[Vector, Vector]] = field(default_factory=deque)
 
-    def read(self, as_of: datetime, close: Vector, scores: Vector) -> BarPerformance:
-        """Add the bar of `as_of`: adjusted `close` and the `scores` made at it, float64 `[symbols]`."""
+    def read(
+        self, as_of: datetime, close: Vector, scores: Vector, outside: Flags | None = None
+    ) -> BarPerformance:
+        """Add the bar of `as_of`: adjusted `close` and the `scores` made at it, float64 `[symbols]`.
+
+        `outside` `[symbols]` are the symbols that are not members of the universe.
+        """
         self._bars += 1
         before = self._recent[-1][1] if self._recent else None
         if self._book is None or self._known is None:
             self._book = PaperBook(self.strategy, self.costs, self.symbols, self.limits)
             self._known = close
-        step = self._book.step(simple_returns(self._known, close), scores, as_of, np.isfinite(close))
+        returns = simple_returns(self._known, close)
+        step = self._book.step(returns, scores, as_of, np.isfinite(close), outside)
         self._known = np.where(np.isfinite(close), close, self._known)
         self._recent.append((close, scores))
         if len(self._recent) > self.horizon + 2:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from alphaloop.bars import BarPanel, to_datetime, to_datetime64
 from alphaloop.rollout_document import RolloutDocument
+from alphaloop.universe_mask import outside_universe
 from features.engine.columns import align_symbols
 from models.labels import first_unseen_bar
 from models.registry.card import Card
@@ -56,6 +57,7 @@ class ObservationBuilder:
         scored = [answer for answer in champion if not answer.error]
         ours, theirs = (widest_answer(some, lambda version: bars.symbols) for some in (scored, answered))
         known, beside = frames or self.recomputation.frames(bars), ours.last if ours else None
+        outside = outside_universe(bars)
         return Observation(
             as_of=as_of,
             symbols=bars.symbols,
@@ -68,6 +70,7 @@ class ObservationBuilder:
             ),
             errors=sum(len(answer.route_keys) for answer in challenger if answer.error),
             fault=self.guards.check(as_of, _rows(answered), _rows(champion)),
+            outside=None if outside is None else outside[-1],
         )
 
     def past(self, document: RolloutDocument, card: Card, bars: BarPanel) -> Iterator[Observation]:
@@ -84,13 +87,17 @@ class ObservationBuilder:
         if last - first < 1:
             return
         frames, close = self.recomputation.frames(bars.between(end=end)), bars.adjusted_close
+        outside = outside_universe(bars)
         for index in range(first, last):
             champion, challenger = (
                 self.recomputation.scores(document.model, version, frames, index)
                 for version in (document.champion, document.challenger)
             )
             moment = to_datetime(bars.timestamps[index])
-            yield Observation(moment, bars.symbols, close[index], champion, challenger, 0.0)
+            yield Observation(
+                *(moment, bars.symbols, close[index], champion, challenger, 0.0),
+                outside=None if outside is None else outside[index],
+            )
 
 
 def scores_of(answer: LoggedAnswer | None, symbols: tuple[str, ...]) -> Vector:

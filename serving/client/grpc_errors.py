@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving.protocol.errors import PUSHBACK_KEY
+
 # Failures of the connection, not of the server: to the server, a retry is the first attempt.
 CONNECTION_ERRORS = ("UNAVAILABLE", "CANCELLED")
 # gRPC's messages for a stream that the peer broke off, under statuses that servers use as well.
@@ -17,8 +19,6 @@ RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, UNAUTHENTICATED = (
 UNAVAILABLE = "UNAVAILABLE"
 # gRPC's messages where no peer was reached, so that TLS cannot be the cause.
 NO_PEER_TEXTS = ("Failed to connect to remote host", "resolving", "resolution")
-
-PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 
 def is_connection_error(error: Any) -> bool:

@@ -7,6 +7,9 @@ from alphaloop.errors import (
 )
 from serving.protocol.messages import InvalidRequestError
 
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+"""Metadata key that tells a client, and gRPC's own retries, how long to wait, in milliseconds."""
+
 
 class OverloadedError(ServingError):
     """Server has more requests than it can answer in time.

@@ -21,7 +21,12 @@ from alphaloop.telemetry import tracing
 from serving.inference.core import InferenceCore
 from serving.inference.model_repository import version_to_load, version_to_unload
 from serving.inference.routed_request import RoutedRequest
-from serving.protocol.errors import NotOfferedError, OverloadedError, RequestTooLargeError
+from serving.protocol.errors import (
+    PUSHBACK_KEY,
+    NotOfferedError,
+    OverloadedError,
+    RequestTooLargeError,
+)
 from serving.protocol.messages import SERVER_NAME, InferenceRequest, InferenceResponse, protobuf_messages
 from serving.protocol.request_limits import LARGE_BYTES
 from serving.protocol.status import client_message, status_of
@@ -40,8 +45,6 @@ from serving.server.grpc.grpc_codec import (
 from serving.server.grpc.incoming_message import IncomingMessage
 
 AUTHORIZATION = "authorization"
-# Metadata key that tells gRPC's own retries how long to wait, in milliseconds.
-PUSHBACK_KEY = "grpc-retry-pushback-ms"
 # Triton's parameter of the last answer to a request.
 FINAL_RESPONSE_PARAMETER = "triton_final_response"
 REGISTRY_AWAY = "alphaloop-registry-away"

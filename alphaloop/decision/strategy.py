@@ -198,13 +198,15 @@ def strategy_weights(strategy: Strategy, view: StrategyView, outside: Flags | No
             f"strategy '{strategy.name}' failed on the bar of {view.as_of.isoformat()}: "
             f"{type(error).__name__}: {error}"
         ) from error
-    impossible = ~(weights >= MIN_WEIGHT) | np.isposinf(weights)
-    if impossible.any():
-        index = int(np.flatnonzero(impossible)[0])
-        raise StrategyError(
-            f"strategy '{strategy.name}' gives {view.symbols[index]} the weight {weights[index]:g}; weights "
-            "are finite and not negative"
-        )
+    # Two passes that find NaN too; every sleeve and bar comes by here.
+    if weights.size and 0.0 <= weights.min() and weights.max() < np.inf:
+        return weights
+    for symbol, weight in zip(view.symbols, weights.tolist(), strict=True):
+        if not MIN_WEIGHT <= weight < np.inf:
+            raise StrategyError(
+                f"strategy '{strategy.name}' gives {symbol} the weight {weight:g}; weights are finite and "
+                "not negative"
+            )
     return np.maximum(weights, 0.0)
 
 

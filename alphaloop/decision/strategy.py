@@ -199,7 +199,7 @@ def strategy_weights(strategy: Strategy, view: StrategyView, outside: Flags | No
             f"{type(error).__name__}: {error}"
         ) from error
     # Two passes that find NaN too; every sleeve and bar comes by here.
-    if weights.size and 0.0 <= weights.min() and weights.max() < np.inf:
+    if weights.size and weights.min() >= 0.0 and weights.max() < np.inf:
         return weights
     for symbol, weight in zip(view.symbols, weights.tolist(), strict=True):
         if not MIN_WEIGHT <= weight < np.inf:

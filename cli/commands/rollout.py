@@ -92,14 +92,16 @@ def start(
     """Start a version in shadow beside the champion; the evidence decides the next steps.
 
     Where there is no champion yet, --override makes the version champion at once, as `rollout crown` does.
-    Warns where the longest duration cannot decide, and where the version's features are not written to the
-    online store. With --ab two versions share the sleeves at a fixed weight instead, until the longest
-    duration or `rollout promote` or `rollout abort`.
+    Warns where the longest duration cannot decide, where the version's features are not written to the online
+    store, and where its card has figures of another strategy. With --ab two versions share the sleeves at a
+    fixed weight instead, until the longest duration or `rollout promote` or `rollout abort`.
     """
     from alphaloop.errors import UnknownNameError
     from alphaloop.rollout_document import RolloutKind
+    from cli.notices import strategy_notice
     from loop import first_champion, workspace
     from rollouts import operations
+    from trading.strategy import configured_strategy
 
     if kind not in set(RolloutKind):
         raise UnknownNameError("kind of rollout", kind, RolloutKind)
@@ -119,7 +121,12 @@ def start(
         share=share,
         against=against or None,
     )
-    warnings = (operations.power_warning(chosen), operations.features_warning(chosen, document))
+    card = workspace.open_registry(chosen).card(name, version)
+    warnings = (
+        operations.power_warning(chosen),
+        operations.features_warning(chosen, document),
+        strategy_notice(card, version, configured_strategy(chosen.trading)),
+    )
     _answer_warned(document, "; ".join(filter(None, warnings)), json, "rollout start")
 
 

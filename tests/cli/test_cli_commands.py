@@ -158,11 +158,29 @@ def test_a_backtest_says_whether_it_is_in_sample(run: Command) -> None:
     shown = run("backtest", "equities", "--from", "2018-10-01", "--to", "2018-12-31")
     assert "in sample" in shown
     assert "equal weight" in shown
+    assert "strategy: allocation (tilt 0.5" in shown
     reached = parsed(run("backtest", "equities", "--from", "2018-12-28", "--to", "2019-03-29", "--json"))
     assert reached["in_sample"] is True, "the labels of training reach into these days"
     assert "leaves nothing to trade" in run("backtest", "equities", "--from", "2030-01-01", code=2)
     assert "nothing is left" in run("backtest", "equities", "--to", "2018-12-01", code=2)
     assert "unknown model 'equitie'" in run("backtest", "equitie", code=2)
+
+
+def test_a_backtest_names_the_strategy_and_says_where_the_card_names_another(
+    run: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures are of the settings' strategy; where it is that of the card nothing is said."""
+    days = ("--from", "2018-10-01", "--to", "2018-12-31")
+    same = parsed(run("backtest", "equities", *days, "--json"))
+    assert same["traded_by"]["name"] == "allocation" and not any("card" in line for line in same["notices"])
+    monkeypatch.setenv("ALPHALOOP_TRADING__TILT", "0.9")
+    other = parsed(run("backtest", "equities", *days, "--json"))
+    assert other["traded_by"]["parameters"]["tilt"] == 0.9
+    assert any("figures on the card of version" in line for line in other["notices"])
+    assert other["strategy"] != same["strategy"]
+    monkeypatch.setenv("ALPHALOOP_TRADING__STRATEGY", "no-such")
+    for verb in (("backtest", "equities"), ("train", "momentum"), ("trade",)):
+        assert "unknown strategy 'no-such'; known: allocation" in run(*verb, code=2)
 
 
 def test_without_a_server_predict_and_trade_say_how_to_start_one(run: Command) -> None:

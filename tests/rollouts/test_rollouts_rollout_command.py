@@ -42,6 +42,19 @@ def test_a_start_tells_that_its_duration_cannot_decide(
     assert told["power"]["effect"] == 0.2
 
 
+def test_a_start_tells_that_the_card_is_of_another_strategy(
+    at_home: Universe, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its ranges were measured with other weights than trade now; with the same, nothing is said."""
+    override = ["--override", "drill", "--reason", "to see the warning"]
+    assert main.run_command(["rollout", "start", "2", *override, "--json"]) == 0
+    assert "figures on the card" not in capsys.readouterr().err
+    assert main.run_command(["rollout", "abort", "--reason", "seen"]) == 0
+    monkeypatch.setenv("ALPHALOOP_TRADING__TILT", "0.9")
+    assert main.run_command(["rollout", "start", "2", *override, "--json"]) == 0
+    assert "figures on the card of version 2 are of the strategy allocation (" in capsys.readouterr().err
+
+
 def test_two_versions_are_compared_at_any_share(
     at_home: Universe, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Rollout documents: one JSON value per model that assigns capital sleeves to versions.
+"""Rollout documents: one JSON value per model that says which versions answer, and the challenger's share.
 
 The document is stored in the registry, carries a generation, and is written by the rollout controller only;
 the server's router reads it. Evidence is never part of it.
@@ -6,15 +6,12 @@ the server's router reads it. Evidence is never part of it.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from alphaloop.errors import DamagedStoreError, InputError
-from alphaloop.forecasts import Route
+from alphaloop.errors import DamagedStoreError
 
 
 class RolloutState(StrEnum):
@@ -137,58 +134,3 @@ class RolloutDocument:
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DamagedStoreError(f"the rollout document {text[:80]!r} cannot be read: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class SleevePlan:
-    """The sleeves that the challenger answers, for one document and one set of sleeves."""
-
-    document: RolloutDocument
-    canary: frozenset[str] = field(default_factory=frozenset)
-
-    def route(self, sleeve: str) -> Route:
-        """Return the route of a request made for `sleeve`."""
-        return Route.CANARY if sleeve in self.canary else Route.CHAMPION
-
-    def version(self, sleeve: str) -> str:
-        """Return the version that answers `sleeve`."""
-        if sleeve in self.canary and self.document.challenger is not None:
-            return self.document.challenger
-        return self.document.champion
-
-
-def plan_sleeves(document: RolloutDocument, sleeves: Sequence[str]) -> SleevePlan:
-    """Assign the first `covered_sleeves` sleeves by salted hash to the challenger.
-
-    Ranking the hashes, instead of comparing each with the weight, makes the share exact; and a larger weight
-    keeps every sleeve of a smaller weight, so capital moves only once.
-    """
-    if document.state is not RolloutState.CANARY:
-        return SleevePlan(document)
-    ranked = sorted(sleeves, key=lambda name: hashlib.sha256(f"{document.salt}/{name}".encode()).digest())
-    return SleevePlan(document, frozenset(ranked[: covered_sleeves(document.weight, len(ranked))]))
-
-
-def covered_sleeves(weight: float, sleeves: int) -> int:
-    """Return the number of sleeves that the share `weight` covers.
-
-    A share between 0 and 1 covers at least one sleeve and never all: a canary without a sleeve would gather
-    no evidence, and one with all sleeves would leave nothing to compare with.
-    """
-    covered = round(weight * sleeves)
-    return min(max(covered, 1), sleeves - 1) if 0 < weight < 1 and sleeves > 1 else covered
-
-
-def require_share(weight: float, sleeves: int, name: str) -> None:
-    """Raise `InputError` for a share that rounds to no sleeve or to all sleeves."""
-    if round(weight * sleeves) != covered_sleeves(weight, sleeves):
-        least, most = 1 / sleeves, 1 - 1 / sleeves
-        raise InputError(
-            f"{name} {weight:g} covers {round(weight * sleeves)} of {sleeves} sleeves; with trading.sleeves "
-            f"{sleeves} a share lies between {least:g} and {most:g}"
-        )
-
-
-def sleeve_names(count: int) -> tuple[str, ...]:
-    """Return the names of `count` sleeves of capital: `sleeve-00`, `sleeve-01`, …"""
-    return tuple(f"sleeve-{index:02d}" for index in range(count))

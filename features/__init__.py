@@ -7,7 +7,7 @@ Must not hold market data sources, labels of models, models or orders, and must 
 not closed.
 
 Bars enter as `alphaloop.bars.BarPanel` or `Slice` from `marketdata`. `FeatureFrame`s leave for training,
-float32 windows leave for serving through `features.store.online`.
+float32 windows leave for serving through `features.store.online_reader`.
 """
 
 from lazy_loader import attach_stub

@@ -20,8 +20,8 @@ from .selection.generation import generate_candidates as generate_candidates
 from .selection.selection import SelectionResult as SelectionResult
 from .selection.selection import select_features as select_features
 from .store.feature_store import FeatureStore as FeatureStore
-from .store.online import OnlineReader as OnlineReader
-from .store.online import OnlineWindows as OnlineWindows
+from .store.online_reader import OnlineReader as OnlineReader
+from .store.online_reader import OnlineWindows as OnlineWindows
 from .store.streamer import Streamer as Streamer
 
 __all__ = [

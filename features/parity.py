@@ -12,8 +12,8 @@ from alphaloop.clock import SystemClock
 from alphaloop.errors import DataError
 from features.compute.batch import Panel, backfill
 from features.feature_set import FeatureSet
-from features.store.online import OnlineReader
 from features.store.online_address import PROJECT, SQLITE, OnlineAddress, online_address
+from features.store.online_reader import OnlineReader
 from features.store.streamer import Streamer
 
 WINDOW_ROWS = 4

@@ -11,8 +11,8 @@ from alphaloop.bars import to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
 from alphaloop.journal.store import Journal
-from alphaloop.rollout_document import sleeve_names
 from alphaloop.settings.settings import Settings
+from alphaloop.sleeve_plan import sleeve_names
 from features.feature_set import feature_set_of
 from features.store.live_writer import LiveFeatureWriter
 from features.store.streamer import Streamer

@@ -15,11 +15,12 @@ from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
 from alphaloop.errors import AlphaloopError, MissingStateError, StaleFeaturesError
 from alphaloop.journal.store import Journal
-from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind, require_share
+from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind
 from alphaloop.settings.settings import Settings
+from alphaloop.sleeve_plan import require_share
 from alphaloop.universe_hash import hash_universe
 from features.feature_set import feature_set_of
-from features.store.online import OnlineReader
+from features.store.online_reader import OnlineReader
 from marketdata.configured_source import newest_snapshot
 from marketdata.storage.snapshots import SnapshotStore
 from models.registry.card import Card

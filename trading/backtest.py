@@ -23,7 +23,7 @@ from alphaloop.costs import CostModel
 from alphaloop.decision.entitlements import infer_entitlements
 from alphaloop.decision.returns import fill_forward
 from alphaloop.decision.strategy import Strategy, StrategyView, strategy_weights
-from alphaloop.rollout_document import sleeve_names
+from alphaloop.sleeve_plan import sleeve_names
 from alphaloop.statistics.bars_per_year import TRADING_DAYS_A_YEAR, annual_bars, year_and_month
 from alphaloop.universe_mask import outside_universe
 from trading.broker import find_broker

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alphaloop.journal.record import GENESIS_HASH, chain_hash
+GENESIS_HASH = "0" * 64
+"""The `previous` hash of a stream's first record."""
 
 TEXT_FIELDS = ("stream", "at", "kind", "body", "previous", "hash")
 NUMBER_FIELDS = ("seq", "epoch")
+
+
+def chain_hash(stream: str, seq: int, at: str, kind: str, epoch: int, body: str, previous: str) -> str:
+    """Hash every stored field and the hash of the previous record with SHA-256.
+
+    The fields are framed as a JSON list, so that no two different records give the same bytes.
+    """
+    framed = json.dumps([stream, seq, at, kind, epoch, body, previous], separators=(",", ":"))
+    return hashlib.sha256(framed.encode("ascii")).hexdigest()
 
 
 def row_hash(row: Mapping[str, Any]) -> str:

@@ -1,8 +1,7 @@
-"""Records of the journal, and the hash that chains each record to the one before."""
+"""Records of the journal, and their canonical JSON."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from alphaloop.runtime.jsonable import plain_value
-
-GENESIS_HASH = "0" * 64
-"""The `previous` hash of a stream's first record."""
 
 ADOPTION_KIND = "adoption"
 """Kind of a record by which a person vouches for unanchored records: `by`, `reason`, `up_to`."""
@@ -48,15 +44,6 @@ def canonical_json(body: Mapping[str, Any]) -> str:
         )
     except ValueError as error:
         raise ValueError(f"a journal body holds no NaN or infinity; write None: {error}") from error
-
-
-def chain_hash(stream: str, seq: int, at: str, kind: str, epoch: int, body: str, previous: str) -> str:
-    """Hash every stored field and the hash of the previous record with SHA-256.
-
-    The fields are framed as a JSON list, so that no two different records give the same bytes.
-    """
-    framed = json.dumps([stream, seq, at, kind, epoch, body, previous], separators=(",", ":"))
-    return hashlib.sha256(framed.encode("ascii")).hexdigest()
 
 
 def _plain(value: Any) -> Any:

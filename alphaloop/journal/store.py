@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from alphaloop.clock import Clock
 from alphaloop.errors import ChainBrokenError, DamagedStoreError
 from alphaloop.journal.anchors import AnchorFile
-from alphaloop.journal.record import ADOPTION_KIND, GENESIS_HASH, Record, canonical_json
+from alphaloop.journal.chain import GENESIS_HASH
+from alphaloop.journal.record import ADOPTION_KIND, Record, canonical_json
 from alphaloop.journal.tables import (
     DATABASE_ERRORS,
     database_url,

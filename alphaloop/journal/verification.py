@@ -14,9 +14,9 @@ from typing import Any
 
 from alphaloop.errors import DamagedStoreError
 from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
-from alphaloop.journal.chain import broken_link
+from alphaloop.journal.chain import GENESIS_HASH, broken_link
 from alphaloop.journal.read_only import CannotOpenError, read_journal_records
-from alphaloop.journal.record import ADOPTION_KIND, GENESIS_HASH
+from alphaloop.journal.record import ADOPTION_KIND
 from alphaloop.journal.tables import database_url
 from alphaloop.journal.writer import unanchored_message
 

@@ -13,8 +13,8 @@ from alphaloop.clock import Clock, as_utc
 from alphaloop.errors import ChainBrokenError, LeaseLostError, VendorError
 from alphaloop.journal import lease
 from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
-from alphaloop.journal.chain import broken_link, row_hash
-from alphaloop.journal.record import GENESIS_HASH, Record, canonical_json, chain_hash
+from alphaloop.journal.chain import GENESIS_HASH, broken_link, chain_hash, row_hash
+from alphaloop.journal.record import Record, canonical_json
 from alphaloop.journal.tables import DATABASE_ERRORS, records
 
 

@@ -21,7 +21,6 @@ from pydantic_settings.sources import PydanticBaseSettingsSource, TomlConfigSett
 
 from alphaloop.errors import ImpossibleValueError, SettingsError
 from alphaloop.plugins import use_files
-from alphaloop.rollout_document import require_share
 from alphaloop.settings.base import Section
 from alphaloop.settings.client import ClientSettings
 from alphaloop.settings.data import DataSettings
@@ -35,6 +34,7 @@ from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.trading import TradingSettings
 from alphaloop.settings.training import TrainingSettings
 from alphaloop.settings.validation_messages import refusal_message, unknown_setting_message, unparsed_message
+from alphaloop.sleeve_plan import require_share
 
 PREFIX = "ALPHALOOP_"
 CONFIG_FILE = "alphaloop.toml"

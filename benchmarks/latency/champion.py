@@ -6,8 +6,9 @@ import numpy as np
 
 from alphaloop.bars import BarPanel, to_datetime64
 from alphaloop.clock import SystemClock
-from alphaloop.rollout_document import RolloutDocument, sleeve_names
+from alphaloop.rollout_document import RolloutDocument
 from alphaloop.settings.settings import Settings
+from alphaloop.sleeve_plan import sleeve_names
 from features.compute.batch import backfill
 from features.feature_set import FeatureSet, default_feature_set
 from models.dataset import Dataset

@@ -53,7 +53,7 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     is divided anew in equal parts. A new symbol alone needs no carry: `trade` goes on.
     """
     from alphaloop.costs import CostModel
-    from alphaloop.rollout_document import sleeve_names
+    from alphaloop.sleeve_plan import sleeve_names
     from cli import output
     from cli.next_steps import next_step
     from loop import workspace

@@ -25,8 +25,8 @@ from features.feature_set import FeatureSet, feature_set_of
 from features.store.feast.connection import open_feast, translated_feast
 from features.store.feast.view_names import ONLINE_VIEW, further_view
 from features.store.feature_store import FeatureStore
-from features.store.online import OnlineReader
 from features.store.online_address import SQLITE, OnlineAddress, online_address
+from features.store.online_reader import OnlineReader
 from features.store.redis_lease import DEFAULT_LEASE_SECONDS, RedisLease
 from features.store.window_stream import FeatureSpec, WindowStream
 from features.store.window_streams import WindowStreams

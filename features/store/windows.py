@@ -119,8 +119,8 @@ def select_windows(
 ) -> OnlineWindows:
     """Return the windows of exactly `as_of`, preferring those that match `wanted`.
 
-    See `features.store.online.OnlineReader.read`. Raises `StaleFeaturesError` if no symbol has that bar, and
-    `MissingStateError` if fewer rows are kept than `lookback`.
+    See `features.store.online_reader.OnlineReader.read`. Raises `StaleFeaturesError` if no symbol has that
+    bar, and `MissingStateError` if fewer rows are kept than `lookback`.
     """
     current = {
         symbol: one for symbol, one in stored.items() if to_datetime64(one.bar) == to_datetime64(as_of)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from alphaloop.clock import Clock, SystemClock, monotonic
 from alphaloop.errors import AlphaloopError
 from alphaloop.forecasts import Route
-from alphaloop.rollout_document import sleeve_names
 from alphaloop.settings.settings import Settings
+from alphaloop.sleeve_plan import sleeve_names
 from alphaloop.telemetry import tracing
 from serving.inference.executor import Defer, PredictionExecutor, run_inline
 from serving.inference.input_reader import InputReader
@@ -33,7 +33,7 @@ from serving.log.prediction_log import PredictionLog
 from serving.protocol.messages import SERVER_NAME, InferenceRequest, InferenceResponse, ModelDescription
 
 if TYPE_CHECKING:
-    from features.store.online import OnlineReader
+    from features.store.online_reader import OnlineReader
     from models.registry.model_registry import Registry
 
 log = logging.getLogger(__name__)
@@ -368,7 +368,7 @@ def build_core(settings: Settings) -> InferenceCore:
     InferenceCore
         Core that is not started yet.
     """
-    from features.store.online import OnlineReader
+    from features.store.online_reader import OnlineReader
     from models.registry.model_registry import Registry
 
     return InferenceCore(

@@ -18,7 +18,7 @@ from serving.protocol.request_limits import LARGE_SYMBOLS, max_request_symbols, 
 from serving.protocol.tensors import is_complete
 
 if TYPE_CHECKING:
-    from features.store.online import OnlineReader, OnlineWindows
+    from features.store.online_reader import OnlineReader, OnlineWindows
 
 
 class InputReader:

@@ -1,4 +1,4 @@
-"""Router: decides by the registry's rollout document which version answers a request.
+"""Router: applies the registry's rollout document, so that the version answers that its sleeve plan names.
 
 A background thread reads the document again, so that a request waits for the registry only if its client has
 seen a newer document. While the registry is away, the router continues with the last known document.
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError, MissingStateError, UnknownNameError
 from alphaloop.forecasts import Route
-from alphaloop.rollout_document import RolloutDocument, RolloutState, SleevePlan, plan_sleeves
+from alphaloop.rollout_document import RolloutDocument, RolloutState
+from alphaloop.sleeve_plan import SleevePlan, plan_sleeves
 from serving.inference.model_cache import LoadedModel, ModelCache
 
 if TYPE_CHECKING:

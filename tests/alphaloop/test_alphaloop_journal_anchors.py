@@ -14,7 +14,8 @@ import pytest
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import ChainBrokenError, DamagedStoreError, VendorError
 from alphaloop.journal.anchors import Anchor, AnchorFile
-from alphaloop.journal.record import canonical_json, chain_hash
+from alphaloop.journal.chain import chain_hash
+from alphaloop.journal.record import canonical_json
 from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import verify_journal
 

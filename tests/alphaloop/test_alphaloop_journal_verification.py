@@ -12,7 +12,7 @@ import pytest
 
 from alphaloop.clock import ReplayClock
 from alphaloop.journal.anchors import AnchorFile
-from alphaloop.journal.record import GENESIS_HASH, chain_hash
+from alphaloop.journal.chain import GENESIS_HASH, chain_hash
 from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import EVERY_STREAM, ChainReport, verify_journal
 

@@ -21,7 +21,8 @@ from alphaloop.clock import ReplayClock, SystemClock, monotonic
 from alphaloop.errors import ChainBrokenError, DamagedStoreError, LeaseLostError, VendorError
 from alphaloop.journal import tables
 from alphaloop.journal.anchors import Anchor, AnchorFile
-from alphaloop.journal.record import GENESIS_HASH, canonical_json, chain_hash
+from alphaloop.journal.chain import GENESIS_HASH, chain_hash
+from alphaloop.journal.record import canonical_json
 from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import verify_journal
 from alphaloop.runtime.processes import child_environment

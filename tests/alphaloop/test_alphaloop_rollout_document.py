@@ -10,16 +10,9 @@ from hypothesis import strategies as st
 
 from alphaloop.errors import DamagedStoreError, InputError
 from alphaloop.forecasts import Route
-from alphaloop.rollout_document import (
-    Override,
-    RolloutDocument,
-    RolloutKind,
-    RolloutState,
-    plan_sleeves,
-    require_share,
-    sleeve_names,
-)
+from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind, RolloutState
 from alphaloop.settings.settings import load_settings
+from alphaloop.sleeve_plan import plan_sleeves, require_share, sleeve_names
 
 NAMES = sleeve_names(20)
 words = st.text(max_size=8)

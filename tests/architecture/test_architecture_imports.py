@@ -48,7 +48,8 @@ def test_packages_keep_the_contracts() -> None:
 def test_what_is_allowed_passes(small_house: Path) -> None:
     """Serving may use the online store and the registry, trading the client, rollouts what lies below."""
     (small_house / "serving/inference/core.py").write_text(
-        "import features.store.online\nimport models.registry.model_registry\nimport models.registry.card\n"
+        "import features.store.online_reader\n"
+        "import models.registry.model_registry\nimport models.registry.card\n"
     )
     (small_house / "trading/engine.py").write_text(
         "import serving.client.client\nimport features.compute.batch\n"

@@ -26,10 +26,11 @@ import pytest
 
 from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.errors import ServingError
-from alphaloop.rollout_document import RolloutState, sleeve_names
+from alphaloop.rollout_document import RolloutState
 from alphaloop.runtime.processes import SINGLE_THREAD_ENVIRONMENT, child_environment, free_port
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
+from alphaloop.sleeve_plan import sleeve_names
 from features.store.streamer import Streamer
 from models.registry.model_registry import Registry
 from serving.client.client import PredictionClient

@@ -14,8 +14,8 @@ from alphaloop.bars import to_datetime
 from alphaloop.clock import ReplayClock, SystemClock
 from alphaloop.costs import CostModel
 from alphaloop.journal.store import Journal
-from alphaloop.rollout_document import sleeve_names
 from alphaloop.settings.settings import load_settings
+from alphaloop.sleeve_plan import sleeve_names
 from cli.main import run_command
 from loop.audit import TRADING_STREAM, order_ids
 from loop.decision_replay import ReplayOutcome, replay_decisions

@@ -27,7 +27,7 @@ from features.feature_set import DEFAULT, feature_set_of
 from features.store.feast import folder as repository
 from features.store.feast.connection import open_feast
 from features.store.feature_store import FeatureStore
-from features.store.online import OnlineReader
+from features.store.online_reader import OnlineReader
 from features.store.streamer import Streamer
 
 ROOT = Path(__file__).resolve().parents[2]

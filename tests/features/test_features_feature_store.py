@@ -23,7 +23,7 @@ from alphaloop.runtime.processes import child_environment
 from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import DEFAULT, FeatureSet
 from features.store.feature_store import FeatureStore
-from features.store.online import OnlineReader
+from features.store.online_reader import OnlineReader
 from features.store.streamer import Streamer
 from features.store.windows import pack_window, unpack_window
 from features.store.writer_lease import FileLease

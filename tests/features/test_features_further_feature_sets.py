@@ -15,11 +15,11 @@ from alphaloop.clock import ReplayClock
 from alphaloop.errors import DataError, LeaseLostError, VendorError
 from features.compute.batch import backfill
 from features.feature_set import FeatureSet
-from features.store import online as online_reader
+from features.store import online_reader
 from features.store.feast.connection import REGISTRY_FILE, open_feast
 from features.store.feature_store import FeatureStore
 from features.store.live_writer import LiveFeatureWriter
-from features.store.online import OnlineReader
+from features.store.online_reader import OnlineReader
 from features.store.streamer import Streamer
 from features.store.writer_lease import FileLease
 from features.user_indicators import load_user_indicators

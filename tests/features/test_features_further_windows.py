@@ -16,9 +16,9 @@ from alphaloop.errors import MissingStateError, StaleFeaturesError
 from alphaloop.universe_hash import hash_universe
 from features.compute.batch import backfill
 from features.feature_set import FeatureSet
-from features.store import online
+from features.store import online_reader
 from features.store.feature_store import FeatureStore
-from features.store.online import OnlineReader
+from features.store.online_reader import OnlineReader
 from features.store.standby import Standby
 from features.store.streamer import Streamer
 from marketdata.storage.snapshots import SnapshotStore
@@ -100,7 +100,7 @@ def test_a_reader_that_runs_finds_what_is_added(
     tmp_path: Path, past: BarPanel, streamer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A streamer that starts again with one more set serves it to a reader that was there before."""
-    monkeypatch.setattr(online, "RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr(online_reader, "RECHECK_SECONDS", 0.0)
     last, reader, wanted = past.at(len(past) - 1).timestamp, OnlineReader(tmp_path), OLD.hash
     with streamer() as one:
         one.materialize("s")
@@ -198,7 +198,7 @@ def test_looking_for_one_set_does_not_keep_another_from_being_found(
 ) -> None:
     """Each set is looked for again after a while, however often one that never comes is asked for."""
     now = [0.0]
-    monkeypatch.setattr(online, "monotonic", lambda: now[0])
+    monkeypatch.setattr(online_reader, "monotonic", lambda: now[0])
     last, reader = past.at(len(past) - 1).timestamp, OnlineReader(tmp_path)
 
     def read(feature_set: str) -> str:

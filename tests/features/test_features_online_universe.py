@@ -15,7 +15,7 @@ from alphaloop.forecasts import SymbolStatus
 from alphaloop.universe_hash import hash_universe
 from features.feature_set import FeatureSet
 from features.store.feast.connection import feast_definitions, open_feast
-from features.store.online import OnlineReader
+from features.store.online_reader import OnlineReader
 from features.store.streamer import Streamer
 
 RANKED = FeatureSet(["return_1", "rank(return_5)"])

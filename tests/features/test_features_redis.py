@@ -31,8 +31,8 @@ from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import DEFAULT, FeatureSet
 from features.store.feast import folder as repository
 from features.store.feature_store import FeatureStore
-from features.store.online import OnlineReader
 from features.store.online_address import OnlineAddress, online_address
+from features.store.online_reader import OnlineReader
 from features.store.redis_lease import RedisLease, connect_redis
 from features.store.streamer import Streamer
 from features.store.writer_lease import LeaseHeldError

@@ -24,7 +24,7 @@ from alphaloop.settings.features import FeatureSettings
 from alphaloop.settings.settings import Settings
 from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import FeatureSet
-from features.store.online import OnlineReader
+from features.store.online_reader import OnlineReader
 from features.store.standby import Standby
 from features.store.streamer import take_writer_lease
 from marketdata.storage.snapshots import SnapshotStore

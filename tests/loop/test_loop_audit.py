@@ -21,8 +21,8 @@ from alphaloop.errors import (
     UnknownNameError,
 )
 from alphaloop.journal.store import Journal
-from alphaloop.rollout_document import sleeve_names
 from alphaloop.settings.settings import Settings, load_settings
+from alphaloop.sleeve_plan import sleeve_names
 from loop import audit
 from marketdata.source import close_only_panel
 from trading.brokers.paper import PaperBroker

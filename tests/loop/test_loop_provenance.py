@@ -17,8 +17,8 @@ from alphaloop.costs import CostModel
 from alphaloop.errors import UnknownNameError
 from alphaloop.forecasts import RoutedForecasts
 from alphaloop.journal.store import Journal
-from alphaloop.rollout_document import sleeve_names
 from alphaloop.settings.settings import Settings, load_settings
+from alphaloop.sleeve_plan import sleeve_names
 from loop import audit, provenance
 from marketdata.source import close_only_panel
 from marketdata.storage.snapshots import SnapshotStore

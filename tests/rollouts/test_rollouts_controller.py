@@ -12,7 +12,8 @@ from alphaloop.bars import to_datetime
 from alphaloop.clock import SystemClock
 from alphaloop.errors import InputError, MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
-from alphaloop.rollout_document import Override, RolloutKind, RolloutState, plan_sleeves, sleeve_names
+from alphaloop.rollout_document import Override, RolloutKind, RolloutState
+from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
 from features.feature_set import DEFAULT
 from models.evaluation.rank_agreement import rank_agreement
 from rollouts import operations

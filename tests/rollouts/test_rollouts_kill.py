@@ -19,8 +19,9 @@ from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import verify_journal
 from alphaloop.journal.writer import StreamWriter
-from alphaloop.rollout_document import Override, RolloutState, plan_sleeves, sleeve_names
+from alphaloop.rollout_document import Override, RolloutState
 from alphaloop.settings.settings import Settings
+from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
 from models.registry.model_registry import Registry
 from rollouts import operations
 from rollouts.controller import RolloutController

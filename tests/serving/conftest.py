@@ -29,7 +29,7 @@ from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
 from features.compute.batch import backfill
 from features.feature_set import FeatureSet
-from features.store.online import OnlineReader
+from features.store.online_reader import OnlineReader
 from features.store.streamer import Streamer
 from models.registry.card import Card
 from models.registry.model_registry import Registry

@@ -14,8 +14,9 @@ import pytest
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import AlphaloopError, ServingError, StaleFeaturesError
 from alphaloop.forecasts import Route
-from alphaloop.rollout_document import RolloutState, plan_sleeves, sleeve_names
+from alphaloop.rollout_document import RolloutState
 from alphaloop.runtime.circuit_breaker import BreakerState
+from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
 from serving.inference.model_cache import LoadedModel
 from serving.inference.routed_request import RoutedRequest
 from serving.protocol.errors import DeadlineError

@@ -22,9 +22,10 @@ from tritonclient.utils import InferenceServerException
 
 from alphaloop.errors import ServingError
 from alphaloop.forecasts import Route, SymbolStatus, hash_inputs
-from alphaloop.rollout_document import Override, RolloutState, plan_sleeves, sleeve_names
+from alphaloop.rollout_document import Override, RolloutState
 from alphaloop.runtime.processes import child_environment, free_port
 from alphaloop.settings.settings import Settings
+from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
 from serving.client.client import PredictionClient
 from serving.hosts.process import ProcessHost
 from serving.log.prediction_log import PredictionLogReader

@@ -14,12 +14,13 @@ import pytest
 
 from alphaloop.bars import BarPanel
 from alphaloop.clock import SystemClock
-from alphaloop.rollout_document import RolloutDocument, RolloutState, sleeve_names
+from alphaloop.rollout_document import RolloutDocument, RolloutState
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
+from alphaloop.sleeve_plan import sleeve_names
 from features.compute.batch import backfill
 from features.feature_set import FeatureSet
-from features.store.online import OnlineReader
+from features.store.online_reader import OnlineReader
 from features.store.streamer import Streamer
 from models.onnx.export import open_session, run_session
 from models.registry.model_registry import Registry

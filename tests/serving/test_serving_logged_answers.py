@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alphaloop.rollout_document import RolloutState, sleeve_names
+from alphaloop.rollout_document import RolloutState
+from alphaloop.sleeve_plan import sleeve_names
 from serving.log.logged_answers import LoggedAnswer, distinct_answers, widest_answer
 from serving.log.prediction_log import PredictionLog, PredictionLogReader, PredictionRow
 from serving.protocol.messages import InferenceRequest

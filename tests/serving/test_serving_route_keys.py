@@ -14,8 +14,9 @@ from tritonclient import grpc as triton
 
 from alphaloop.errors import ServingError
 from alphaloop.forecasts import RoutedForecasts
-from alphaloop.rollout_document import RolloutState, plan_sleeves, sleeve_names
+from alphaloop.rollout_document import RolloutState
 from alphaloop.runtime.processes import free_port
+from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
 from serving.hosts.process import ProcessHost
 from serving.inference.model_cache import LoadedModel
 from serving.protocol.messages import OUTPUTS, InferenceRequest, InferenceResponse, InvalidRequestError

@@ -20,7 +20,8 @@ from alphaloop.errors import (
     VendorError,
 )
 from alphaloop.forecasts import SymbolStatus
-from alphaloop.rollout_document import Override, RolloutState, plan_sleeves, sleeve_names
+from alphaloop.rollout_document import Override, RolloutState
+from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
 from models.registry.model_registry import Registry
 from serving.inference.model_cache import LoadedModel
 from serving.protocol.messages import InferenceRequest, InferenceResponse

@@ -21,7 +21,7 @@ from alphaloop.runtime.circuit_breaker import BreakerState
 from alphaloop.runtime.processes import free_port
 from alphaloop.settings.settings import Settings
 from features.feature_set import FeatureSet
-from features.store.online import OnlineReader
+from features.store.online_reader import OnlineReader
 from features.store.streamer import Streamer
 from marketdata.source import close_only_panel
 from models.onnx.export import open_session, run_session

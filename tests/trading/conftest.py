@@ -18,7 +18,7 @@ from alphaloop.costs import CostModel
 from alphaloop.forecasts import Forecast, RoutedForecasts
 from alphaloop.journal.store import Journal
 from alphaloop.orders import Fill, Order
-from alphaloop.rollout_document import sleeve_names
+from alphaloop.sleeve_plan import sleeve_names
 from trading.brokers.paper import PaperBroker
 from trading.engine import BarOutcome, TradingEngine
 from trading.execution.corporate_actions import BookedCorporateAction

@@ -9,7 +9,7 @@ import pytest
 
 from alphaloop.costs import CostModel
 from alphaloop.errors import InputError
-from alphaloop.rollout_document import sleeve_names
+from alphaloop.sleeve_plan import sleeve_names
 from trading.carry_over import CARRIED_KIND, book_state_from_body, carry_over
 from trading.recovery import recover_book, restore_engine
 from trading.redecide import redecide_orders

@@ -142,7 +142,7 @@ def last_bar(place):
     """The bar at which the demo's online store stands, ISO 8601: asked of the product itself."""
     done = subprocess.run([str(PYTHON), "-c", (
         "from alphaloop.settings import settings\n"
-        "from features.store.online import OnlineReader\n"
+        "from features.store.online_reader import OnlineReader\n"
         "r = OnlineReader.from_settings(settings.load_settings())\n"
         "print(max(w.bar for w in r.stored(('AAPL', 'MSFT')).values()).isoformat())\n")],
         cwd=ROOT, env=environment(place), capture_output=True, text=True, timeout=120)

@@ -1,7 +1,8 @@
 import sys; sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from lib import *
 # neighbour of argo-rollouts' weights: a share that rounds to no sleeve is refused or served, not called a canary
-from alphaloop.rollout_document import RolloutDocument, RolloutState, plan_sleeves, sleeve_names
+from alphaloop.rollout_document import RolloutDocument, RolloutState
+from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
 from alphaloop.settings.rollout import RolloutSettings
 out = {}
 for w in (.01, .02, .025, .05, .074, .125):

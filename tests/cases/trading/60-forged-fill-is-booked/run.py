@@ -5,7 +5,8 @@ import sqlite3, numpy as np
 from decimal import Decimal
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
-from alphaloop.journal.record import chain_hash, canonical_json
+from alphaloop.journal.chain import chain_hash
+from alphaloop.journal.record import canonical_json
 from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import verify_journal
 from alphaloop.bars import to_datetime

@@ -1,17 +1,23 @@
-"""The records that the settings attach to bars: files of members, sectors and external series."""
+"""The records that the settings attach to bars: files of actions, members, sectors and external series."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
+from alphaloop.bars import BARS_SCHEMA
 from alphaloop.errors import DataError, InputError, UnknownNameError
 from alphaloop.settings.data import DataSettings
+from alphaloop.universe_mask import MEMBER_COLUMN
+from marketdata.point_in_time.corporate_actions import read_actions
+from marketdata.point_in_time.external_series import ExternalSeries
 from marketdata.point_in_time.membership import MembershipHistory
+from marketdata.point_in_time.observations import read_observations
 from marketdata.point_in_time.point_in_time_records import PointInTimeRecords
-from marketdata.point_in_time.universe import Universe
+from marketdata.point_in_time.universe import SECTOR, Universe
 
-FILE_SETTINGS = ("universe", "sectors")
+FILE_SETTINGS = ("universe", "sectors", "series", "actions")
 """Settings of `data` that name a file of records."""
 
 
@@ -42,7 +48,7 @@ def configured_records(settings: DataSettings) -> PointInTimeRecords:
     Parameters
     ----------
     settings
-        `universe`, `universe_group` and `sectors`.
+        `universe`, `universe_group`, `sectors`, `series`, `series_max_age_days` and `actions`.
 
     Returns
     -------
@@ -56,11 +62,19 @@ def configured_records(settings: DataSettings) -> PointInTimeRecords:
     UnknownNameError
         For a group that the file does not have.
     InputError
-        For a file with several groups where the settings name none.
+        For a file with several groups where the settings name none, a series that is called like a column of
+        the bars, and corporate actions beside several providers, which bring their own.
     """
+    if settings.actions and settings.providers:
+        raise InputError(
+            f"data.actions is '{settings.actions}', and data.providers bring the corporate actions of their "
+            "bars; set one of the two"
+        )
     return PointInTimeRecords(
         universe=_universe(settings),
         sectors=MembershipHistory.read(Path(settings.sectors)) if settings.sectors else None,
+        series=_series(settings),
+        actions=tuple(read_actions(Path(settings.actions))) if settings.actions else (),
         identity=records_identity(settings),
         digests={
             name: _digest(Path(getattr(settings, name))) for name in FILE_SETTINGS if getattr(settings, name)
@@ -87,6 +101,19 @@ def _universe(settings: DataSettings) -> Universe | None:
     if group and group not in groups:
         raise UnknownNameError("group", group, groups, where=settings.universe)
     return Universe(group or groups[0], memberships)
+
+
+def _series(settings: DataSettings) -> ExternalSeries | None:
+    if not settings.series:
+        return None
+    days = settings.series_max_age_days
+    observations = read_observations(Path(settings.series))
+    series = ExternalSeries(observations, (), timedelta(days=days) if days else None)
+    try:
+        series.require_free((*BARS_SCHEMA.names, MEMBER_COLUMN, SECTOR))
+    except InputError as error:
+        raise InputError(f"{settings.series}: {error}") from error
+    return series
 
 
 def _digest(path: Path) -> str:

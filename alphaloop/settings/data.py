@@ -48,6 +48,22 @@ class DataSettings(Section):
         description="file of the symbols' sectors over time, as `universe`; gives the column `sector`, as in "
         "rank(x, by=data.sector)",
     )
+    series: str = Field(
+        "",
+        description="file of external series (series, symbol, published, effective, value); each series is a "
+        "column of the bars as it was known, as data.cpi in a formula",
+    )
+    series_max_age_days: int = Field(
+        0,
+        ge=0,
+        le=MAX_DAYS,
+        description="days since its publication after which a value of `series` is missing; 0 means never",
+    )
+    actions: str = Field(
+        "",
+        description="file of corporate actions (symbol, kind, ex_date, published, value), by which bars as "
+        "traded are adjusted; empty means the adjustment of the source",
+    )
     quality: dict[str, str] = Field(
         {}, description="policy by quality rule, as {unique = 'repair'}; by default, errors reject the data"
     )

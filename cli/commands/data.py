@@ -130,6 +130,7 @@ def check(
 
 app.command()(data_stream.stream)
 app.command()(data_records.universe)
+app.command()(data_records.actions)
 
 
 @app.command()

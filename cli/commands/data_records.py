@@ -1,4 +1,4 @@
-"""`alphaloop data universe`: the members of the settings' universe at a day, as known then."""
+"""`alphaloop data universe` and `data actions`: the records that the settings attach to bars."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands.options import AsJson, parse_time
+from cli.commands.options import AsJson, Symbols, parse_time, split_names
 
 if TYPE_CHECKING:
     from marketdata.point_in_time.point_in_time_source import PointInTimeSource
@@ -51,6 +51,53 @@ def universe(as_of: AsOf = "", json: AsJson = False) -> None:
             output.print_line(
                 f"[yellow]no bars in '{source.base.name}'[/] of {', '.join(payload['missing'])}"
             )
+
+    output.print_result(payload, json, show)
+
+
+def actions(symbols: Symbols = "", as_of: AsOf = "", json: AsJson = False) -> None:
+    """Show the corporate actions of data.actions, and from when each counts.
+
+    An action counts from the first bar at which it was both effective and published. Copies and replaced
+    publications are left out.
+    """
+    from alphaloop.clock import SystemClock, as_utc
+    from alphaloop.errors import InputError
+    from alphaloop.settings import settings
+    from cli import output
+    from marketdata.configured_records import configured_records
+    from marketdata.configured_source import chosen_source
+    from marketdata.point_in_time.corporate_actions import actions_known_at
+
+    chosen = settings.load_settings()
+    records = configured_records(chosen.data)
+    if "actions" not in records.digests:
+        raise InputError(
+            'data.actions names no file; set it, as actions = "actions.csv" below [data] in alphaloop.toml'
+        )
+    calendar = chosen_source(chosen).calendar
+    moment = parse_time(as_of, "--as-of", calendar, end_of_day=True) if as_of else SystemClock().now()
+    named = split_names(symbols)
+    rows = [
+        {
+            "symbol": action.symbol,
+            "kind": action.kind,
+            "ex_date": action.ex_date,
+            "value": action.value,
+            "published": action.published,
+            "counts_from": max(action.effective, as_utc(action.published)),
+            "late": as_utc(action.published) > action.effective,
+        }
+        for action in actions_known_at(records.actions, moment)
+        if not named or action.symbol in named
+    ]
+    payload = {"digest": records.digests["actions"], "as_of": moment, "actions": rows}
+
+    def show() -> None:
+        heads = ("symbol", "kind", "ex_date", "value", "published", "counts_from")
+        output.print_table(heads, [[str(row[head]) for head in heads] for row in rows], numbers=("value",))
+        late = sum(bool(row["late"]) for row in rows)
+        output.print_line(f"{len(rows)} actions, {late} of them published late; file {payload['digest']:.12}")
 
     output.print_result(payload, json, show)
 

@@ -1,7 +1,8 @@
-"""Records that a workspace attaches to its bars: members of the universe, sectors, external series.
+"""Records that a workspace attaches to its bars: corporate actions, members, sectors, external series.
 
-Each becomes a column of the bars, with the value that was known at the bar's close. So it is stored with the
-bars, and training, serving, trading and replay all read the same.
+Corporate actions become the adjustment of the bars, everything else a column, with the value that was known
+at the bar's close. So they are stored with the bars, and training, serving, trading and replay all read the
+same.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import pyarrow as pa
 from alphaloop.bars import FloatMatrix, Slice, Timestamps, to_datetime64
 from alphaloop.errors import DataError
 from alphaloop.universe_mask import MEMBER_COLUMN
+from marketdata.point_in_time.action_record import CorporateAction
+from marketdata.point_in_time.adjusted_rows import adjust_rows, delisted_from
 from marketdata.point_in_time.external_series import ExternalSeries
 from marketdata.point_in_time.membership import MembershipHistory
 from marketdata.point_in_time.universe import SECTOR, Universe
@@ -34,6 +37,8 @@ class PointInTimeRecords:
         Sector of each symbol; None where sectors are not known.
     series
         External series; None where there are none.
+    actions
+        Corporate actions, for bars as traded; symbols that are delisted are no members from then on.
     identity
         Name of these records, which is part of the identity of a source that has them.
     digests
@@ -43,11 +48,12 @@ class PointInTimeRecords:
     universe: Universe | None = None
     sectors: MembershipHistory | None = None
     series: ExternalSeries | None = None
+    actions: tuple[CorporateAction, ...] = ()
     identity: str = ""
     digests: Mapping[str, str] = field(default_factory=dict)
 
     def annotate_table(self, table: pa.Table) -> pa.Table:
-        """Add the columns to rows of bars.
+        """Adjust rows of bars by the corporate actions, and add the columns.
 
         Parameters
         ----------
@@ -57,14 +63,17 @@ class PointInTimeRecords:
         Returns
         -------
         pyarrow.Table
-            The same rows with the columns `member`, `sector` and one for each external series, as far as
-            there are such records; float64.
+            The same rows, and the final bars of delisted symbols, with the columns `member`, `sector` and one
+            for each external series, as far as there are such records; float64.
 
         Raises
         ------
         DataError
-            For bars that have such a column already, and for a symbol in two sectors at once.
+            For bars that have such a column already, for a symbol in two sectors at once, and for corporate
+            actions that do not fit the bars (`marketdata.point_in_time.adjusted_rows`).
         """
+        if self.actions:
+            table = adjust_rows(table, self.actions)
         row_symbols = table["symbol"].to_numpy(zero_copy_only=False)
         row_times = table["timestamp"].to_numpy().astype("datetime64[ns]")
         symbols, columns = np.unique(row_symbols.astype(str), return_inverse=True)
@@ -92,8 +101,14 @@ class PointInTimeRecords:
     def _columns(self, times: Timestamps, symbols: tuple[str, ...]) -> dict[str, FloatMatrix]:
         """Return each column at the closes `times`, sorted, `[T, N]`."""
         columns: dict[str, FloatMatrix] = {}
-        if self.universe is not None:
-            member = self.universe.memberships.mask(times, symbols, self.universe.name)
+        gone = delisted_from(self.actions)
+        if self.universe is not None or gone:
+            member = np.ones((len(times), len(symbols)), dtype=bool)
+            if self.universe is not None:
+                member = self.universe.memberships.mask(times, symbols, self.universe.name)
+            for column, symbol in enumerate(symbols):
+                if symbol in gone:
+                    member[times >= to_datetime64(gone[symbol]), column] = False
             columns[MEMBER_COLUMN] = member.astype(np.float64)
         if self.sectors is not None:
             columns[SECTOR] = self.sectors.codes(times, symbols)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from alphaloop.errors import DataError
 from marketdata.point_in_time.point_in_time_records import PointInTimeRecords
-from marketdata.source import Source, identity_of, require_symbols
+from marketdata.source import Source, identity_of, require_symbols, select_bars
 
 MAX_SYMBOLS_SHOWN = 8
 log = logging.getLogger(__name__)
@@ -112,12 +112,16 @@ class PointInTimeSource:
         UnknownNameError
             For a symbol that the source lacks, or that was never a member.
         DataError
-            For a frequency that the source lacks, or a column that the bars have already.
+            For a frequency that the source lacks, a column that the bars have already, and corporate actions
+            that do not fit the bars.
         """
         chosen = require_symbols(self, symbols)
         if set(chosen) == set(self.symbols()):
             self._log_missing()
-        return self.records.annotate_table(self.base.history(chosen, start, end, frequency))
+        # An adjustment depends on all bars before, in whichever part it is asked for.
+        first = None if self.records.actions else start
+        table = self.records.annotate_table(self.base.history(chosen, first, end, frequency))
+        return table if first is start else select_bars(table, chosen, start, end)
 
     def missing(self) -> tuple[str, ...]:
         """Return the members that the source does not list: without them, results are flattered."""

@@ -36,12 +36,12 @@ def market_to_trade(
         Source, symbols and paths.
     days : tuple of datetime, optional
         First and last time to trade, in UTC; without it, all bars that are new.
-    progress : Progress or None
+    progress : TradingProgress or None
         Progress of the book in the journal; None for a new book.
 
     Returns
     -------
-    Market
+    ReplayMarket
 
     Raises
     ------

@@ -121,7 +121,7 @@ class Loop:
         Past bars.
     clock : ReplayClock
         Clock that each bar advances.
-    duty : Duty
+    duty : LiveFeatureWriter
         Writer that stores each bar and publishes its features.
     engine : TradingEngine
         Engine that decides and trades.

@@ -68,9 +68,9 @@ def open_loop(
 
     Parameters
     ----------
-    world : World
+    world : LoopContext
         Settings, clock, journal and registry.
-    market : Market
+    market : ReplayMarket
         Past and future bars of one universe.
     stream : str
         Journal stream of the trading records.

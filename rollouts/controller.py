@@ -60,7 +60,7 @@ class RolloutController:
         Store of versions, cards and the rollout document.
     journal : Journal
         Journal to which intents and transitions are written.
-    recomputation : Recomputation
+    recomputation : ScoreRecomputation
         Recomputes scores of registered versions, to compare them with the logged ones.
     policy : RolloutPolicy
         Stages and error budget.

@@ -148,7 +148,7 @@ def rollout_metrics(settings: Settings, model: str) -> RolloutCollector:
 
     Returns
     -------
-    Collector
+    RolloutCollector
 
     Raises
     ------

@@ -67,7 +67,7 @@ def next_move(
 
     Parameters
     ----------
-    stage : Stage
+    stage : RolloutStage
         Stage of the rollout, with the bar already counted.
     policy : RolloutPolicy
         Weights and durations of the stages.

@@ -46,7 +46,7 @@ class Transition:
         Reason in words.
     layer : str
         Layer of evidence that decided; empty if none did.
-    outcome : Outcome, optional
+    outcome : RolloutOutcome, optional
         None while the rollout goes on.
     by : str
         `controller`, or the operator's name.

@@ -115,7 +115,7 @@ def performance_metrics(equity: npt.ArrayLike, timestamps: Timestamps | None = N
 
     Returns
     -------
-    Metrics
+    PerformanceMetrics
         All figures are 0 for fewer than two bars; Sharpe and volatility are 0 for a curve that never moves.
 
     Raises

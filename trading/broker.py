@@ -42,7 +42,7 @@ class Broker(Protocol):
 
         Parameters
         ----------
-        action : Entitled
+        action : BookedCorporateAction
             The action; `action.orders` are the remaining open orders of the symbol, in new units. Its other
             open orders are cancelled.
         """

@@ -175,7 +175,7 @@ class Decision:
     ----------
     orders : tuple of Order
         Orders for the broker, one a symbol.
-    changes : tuple of Working
+    changes : tuple of OpenChange
         Changes of the sleeves behind the orders.
     refusals : tuple of Refusal
         Refusals by the risk check.

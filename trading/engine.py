@@ -70,7 +70,7 @@ class BarOutcome:
         Refusals by the risk check.
     decision_id : str
         Identifier of the decision.
-    actions : tuple of Entitled
+    actions : tuple of BookedCorporateAction
         Corporate actions that were booked.
     """
 
@@ -110,7 +110,7 @@ class TradingEngine:
         Initial capital, in the currency of the prices.
     clock : Clock
         Source of the time, by which the age of bars is checked.
-    journal_writer : Appender or None
+    journal_writer : JournalAppender or None
         Writer of the journal's stream; None in a backtest.
     simulated : bool
         Mark of orders that are priced on adjusted data.

@@ -67,7 +67,7 @@ def generate_candidates(
 
     Returns
     -------
-    Generated
+    GeneratedCandidates
         Candidates and the number of distinct formulas drawn.
 
     Raises

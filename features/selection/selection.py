@@ -45,7 +45,7 @@ class SelectionResult:
         Clusters of similar candidates, in the candidates' order.
     stability : Stability
         Information coefficients over time, in the candidates' order.
-    chance : Chance
+    chance : NullDistribution
         The best candidate compared with chance.
     held_out : HeldOut or None
         Results after the split date; None if there are too few bars.
@@ -103,7 +103,7 @@ def select_features(
     ----------
     bars : BarPanel
         Bars of the universe. Those after `until` only enter `SelectionResult.held_out`.
-    candidates : FeatureSet, Generated or sequence of str
+    candidates : FeatureSet, GeneratedCandidates or sequence of str
         Candidates; a `GeneratedCandidates` also carries the number of trials.
     until : datetime
         Split date, with a time zone.
@@ -120,7 +120,7 @@ def select_features(
 
     Returns
     -------
-    Selected
+    SelectionResult
         The feature set, the ranking of all candidates and the evidence.
 
     Raises

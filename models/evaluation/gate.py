@@ -115,7 +115,7 @@ def judge(
         Card of the champion to beat; None where there is none yet.
     policy : GatePolicy, optional
         Thresholds.
-    proof : LookAhead, optional
+    proof : LookAheadResult, optional
         Look-ahead check of the model's features: if it passed it answers the findings, else it refuses the
         model.
 

@@ -113,7 +113,7 @@ def export_onnx(fitted: FittedModel) -> ExportedModel:
 
     Returns
     -------
-    Exported
+    ExportedModel
         Content and SHA-256 of the file.
     """
     content = fitted.to_onnx()

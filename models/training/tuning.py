@@ -92,7 +92,7 @@ def tune(
 
     Returns
     -------
-    Tuned
+    TuningResult
         Best parameters, completed by the family's defaults.
 
     Raises

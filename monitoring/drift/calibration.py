@@ -217,7 +217,7 @@ def fit_calibration(
 
     Returns
     -------
-    Calibration
+    DriftCalibration
 
     Raises
     ------
@@ -294,7 +294,7 @@ def fit_calibration_on(frame: FeatureFrame, settings: DriftSettings) -> DriftCal
 
     Returns
     -------
-    Calibration
+    DriftCalibration
         With the hash of the frame's feature set.
 
     Raises

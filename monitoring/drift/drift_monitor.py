@@ -89,7 +89,7 @@ class DriftMonitor:
 
     Parameters
     ----------
-    calibration : Calibration
+    calibration : DriftCalibration
         Reference distributions, thresholds and window, fixed on the training years.
     """
 
@@ -194,7 +194,7 @@ def write_drift_report(calibration: DriftCalibration, live: FeatureMatrix, path:
 
     Parameters
     ----------
-    calibration : Calibration
+    calibration : DriftCalibration
         Reference distributions and thresholds.
     live : ndarray of float32, shape (bars * symbols, features)
         Bars of the calibration's window, one after the other.

@@ -90,7 +90,7 @@ class EvidenceLedger:
     ----------
     policy : RolloutPolicy
         Error budget of the layers.
-    expectation : Expectation
+    expectation : ExpectedRanges
         Ranges that the challenger's card promises.
     strategy : Strategy
         Turns scores into the weights of the paper books; the one that trades.
@@ -192,7 +192,7 @@ class EvidenceLedger:
 
         Returns
         -------
-        Verdict
+        EvidenceVerdict
             `action` is None while no layer has decided.
         """
         for layer, flags in self.layers.against().items():

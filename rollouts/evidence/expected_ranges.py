@@ -51,11 +51,11 @@ class ExpectedRanges:
         Turnover that one bar in twenty of the folds exceeds (95 % quantile).
     turnover_ratio : float
         Turnover as a multiple of the champion's, by their cards.
-    persistence : Range, optional
+    persistence : ExpectedRange, optional
         Rank correlation of scores with those of the bar before, on Fisher's scale.
-    dispersion : Range, optional
+    dispersion : ExpectedRange, optional
         Standard deviation of scores, as natural logarithm.
-    agreement : Range, optional
+    agreement : ExpectedRange, optional
         Rank correlation with the champion's scores.
     """
 
@@ -82,7 +82,7 @@ def ranges_from_card(card: Card, champion: Card | None = None) -> ExpectedRanges
 
     Returns
     -------
-    Expectation
+    ExpectedRanges
     """
     ranges = dict(card.ranges)
     if champion is None or (ranges.get("agreement") or {}).get("champion") != champion.digest:
@@ -114,7 +114,7 @@ def ranges_from_folds(
 
     Returns
     -------
-    Expectation
+    ExpectedRanges
 
     Examples
     --------

@@ -156,7 +156,7 @@ class EvidenceLayers:
     ----------
     policy : RolloutPolicy
         Error budget of each layer.
-    expectations : sequence of Expectation
+    expectations : sequence of ExpectedRanges
         One for each rollout.
     tolerance : float
         Largest difference allowed between logged and recomputed scores.

@@ -88,7 +88,7 @@ def simulate_characteristics(settings: Settings, question: SimulationRequest) ->
     ----------
     settings : Settings
         Source of bars, rollout policy and evaluation policy.
-    question : Question
+    question : SimulationRequest
         Number of rollouts, effect, symbols, horizon, duration and seed.
 
     Returns

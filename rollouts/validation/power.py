@@ -76,7 +76,7 @@ def bars_required(expectation: ExpectedRanges, policy: RolloutPolicy, symbols: i
 
     Parameters
     ----------
-    expectation : Expectation
+    expectation : ExpectedRanges
         Ranges that the challenger's card promises.
     policy : RolloutPolicy
         Error budget, horizon and longest wait.
@@ -85,7 +85,7 @@ def bars_required(expectation: ExpectedRanges, policy: RolloutPolicy, symbols: i
 
     Returns
     -------
-    Needs
+    BarRequirements
     """
     return BarRequirements(
         no_skill=_no_skill(expectation, policy, symbols),

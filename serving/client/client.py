@@ -32,9 +32,9 @@ class PredictionClient:
         `host:port` of each server; in one text, separated by commas.
     model : str
         Name of the registered model that the requests are for.
-    security : Security, optional
+    security : ClientSecurity, optional
         TLS files and access token; clear text without a token by default.
-    retries : Patience, optional
+    retries : RetrySettings, optional
         Retries and hedged requests.
     deadline_ms : float
         Milliseconds that a request may take where the call names no deadline of its own.

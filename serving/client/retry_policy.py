@@ -156,9 +156,9 @@ class ReplicaPool:
         ----------
         url : str or sequence of str
             `host:port` of each server; in one text, separated by commas.
-        security : Security
+        security : ClientSecurity
             TLS files and access token.
-        retries : Patience
+        retries : RetrySettings
             Retries and hedged requests.
         asynchronous : bool
             Build channels for the running event loop.

@@ -85,7 +85,7 @@ def status_of(error: AlphaloopError) -> ErrorStatus:
 
     Returns
     -------
-    Failure
+    ErrorStatus
         Entry of the first class in the table that matches; `INTERNAL_STATUS` if none does.
 
     Examples

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 
 from alphaloop.errors import DataError, InputError
+from alphaloop.runtime.package_roots import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECK = ROOT / "tests" / "docs_check.py"
@@ -58,6 +62,46 @@ def _checked(scores: Any) -> Any:
     if scores is None:
         raise DataError("scores")
     return scores
+
+
+SECTION = re.compile(r"^(Parameters|Returns|Yields|Raises)\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", re.M | re.S)
+TYPE_NAME = re.compile(r"\b[A-Z]+[a-z][A-Za-z]*\b")
+# Types of libraries that a docstring names without its module importing them.
+OF_LIBRARIES = {"DataFrame", "Generator", "Table"}
+
+
+def types_in(docstring: str) -> set[str]:
+    """Class names where numpydoc sections state a type."""
+    named: set[str] = set()
+    for title, body in SECTION.findall(docstring):
+        for line in body.splitlines():
+            if line and not line.startswith(" ") and not line.endswith("."):
+                name, colon, stated = line.partition(" : ")
+                named.update(TYPE_NAME.findall(stated if colon else name if title != "Parameters" else ""))
+    return named
+
+
+def test_types_named_in_docstrings_exist() -> None:
+    """Each class that a docstring states as the type of something is one of the tree, or imported there."""
+    trees = {
+        path: ast.parse(path.read_text(encoding="utf-8"))
+        for room in PACKAGES
+        for path in (ROOT / room).rglob("*.py")
+    }
+    known = OF_LIBRARIES | vars(builtins).keys()
+    for tree in trees.values():
+        known |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+        assigned = (target for node in tree.body if isinstance(node, ast.Assign) for target in node.targets)
+        known |= {target.id for target in assigned if isinstance(target, ast.Name)}
+    unknown = []
+    for path, tree in trees.items():
+        imports = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+        imported = {alias.asname or alias.name for node in imports for alias in node.names}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                named = types_in(ast.get_docstring(node) or "") - known - imported
+                unknown += [f"{path.relative_to(ROOT)}: {node.name} names {one}" for one in sorted(named)]
+    assert unknown == []
 
 
 def test_every_public_function_answers(check: Any) -> None:

@@ -66,11 +66,11 @@ class Sleeves:
     ----------
     symbols : tuple of str
         The symbols, in the order of each book's quantities.
-    books : list of Book
+    books : list of SleeveBook
         One book a sleeve.
-    working : dict of str to Working
+    working : dict of str to OpenChange
         Open changes with an order, by client order id.
-    crossing : list of Working
+    crossing : list of OpenChange
         Open changes that cancel out between sleeves and wait for a price.
 
     Examples

@@ -126,8 +126,10 @@ class RoutedRequest:
 
     def version(self, number: str) -> LoadedModel | None:
         """Return the version of that number among those that may answer; None if it is not loaded."""
-        versions = [self.target] if isinstance(self.target, LoadedModel) else self.target.versions
-        return next((loaded for loaded in versions if loaded.version == number), None)
+        target = self.target
+        if isinstance(target, LoadedModel):
+            return target
+        return target.champion if number == target.document.champion else target.challenger
 
     def row(
         self,
@@ -167,21 +169,22 @@ class RoutedRequest:
 
     def response(self, answered: Sequence[ScoredKeys], errors: Mapping[str, str]) -> InferenceResponse:
         """Build the response from the scored keys, and from the reasons of the keys without scores."""
-        index_of = {key: index for index, one in enumerate(answered) for key in one.group.keys}
-        answers: list[VersionAnswer] = []
-        reported: set[str] = set()
+        model, id, keys = self.request.model, self.request.id, self.request.keys
+        answers, reported = [], set[str]()
         for one in answered:
             # Metrics count a run once, also where it answers keys of two routes.
             symbols = 0 if one.scores.version in reported else one.scores.run_symbols
             reported.add(one.scores.version)
             timing = Timing(self.started, self.read_seconds, one.scores.run_seconds, symbols)
             answers.append(VersionAnswer(one.scores.scores, one.scores.statuses, self._lineage(one), timing))
-        keys = self.request.keys
+        if len(keys) == 1:
+            return InferenceResponse(model, id, tuple(answers), self.request.route_keys)
+        index_of = {key: index for index, one in enumerate(answered) for key in one.group.keys}
         return InferenceResponse(
-            model=self.request.model,
-            id=self.request.id,
-            answers=tuple(answers),
-            route_keys=self.request.route_keys,
+            model,
+            id,
+            tuple(answers),
+            self.request.route_keys,
             answer_of=tuple(index_of.get(key, -1) for key in keys),
             errors=tuple(errors.get(key, "") for key in keys),
         )

@@ -211,8 +211,9 @@ class InferenceResponse:
     @property
     def version(self) -> str:
         """Version that answered; empty where several did."""
-        versions = {answer.version for answer in self.answers}
-        return versions.pop() if len(versions) == 1 else ""
+        first = self.answers[0].version
+        several = len(self.answers) > 1 and any(answer.version != first for answer in self.answers)
+        return "" if several else first
 
     @property
     def scores(self) -> Scores:

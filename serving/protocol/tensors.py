@@ -101,6 +101,8 @@ def read_request(
 
 def _inputs(tensors: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     """Return the panel or the symbols of a request, and its route keys if it has that input."""
+    if len(tensors) == 1 and tensors[0].name != ROUTE_KEY:
+        return tensors[0], None
     data = [tensor for tensor in tensors if tensor.name != ROUTE_KEY]
     keys = [tensor for tensor in tensors if tensor.name == ROUTE_KEY]
     if len(data) != 1:

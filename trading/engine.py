@@ -118,7 +118,8 @@ class TradingEngine:
     Raises
     ------
     InputError
-        For a strategy that cannot be journaled: its code is in no file, or a parameter is no JSON value.
+        With a journal, for a strategy that it cannot name: code in no file, or a parameter that is no JSON
+        value.
     """
 
     def __init__(
@@ -145,12 +146,7 @@ class TradingEngine:
         self.last: BarOutcome | None = None
         self._broker, self._forecaster = broker, forecaster
         self._strategy, self._costs = strategy, costs
-        self._named = StrategyIdentity.of(strategy)
-        if journal_writer is not None and not self._named.digest:
-            raise InputError(
-                f"the strategy '{strategy.name}' is in no file, so that no journal can name its code; put "
-                "its class into a file of its own"
-            )
+        self._named = _journalable(strategy) if journal_writer else StrategyIdentity(strategy.name, {})
         self._risk = replace(risk, limits=risk.limits.for_names(len(symbols)))
         self._clock, self._writer, self._simulated = clock, journal_writer, simulated
         self._stream = journal_writer.stream if journal_writer else "unjournaled"
@@ -379,6 +375,17 @@ class TradingEngine:
         refusals = [("refusal", refusal.to_body() | decided) for refusal in decision.refusals]
         orders = [("order", order_body(order)) for order in decision.orders]
         self._writer.append_many([("decision", body), *refusals, *orders])
+
+
+def _journalable(strategy: Strategy) -> StrategyIdentity:
+    """Return the identity of `strategy`; raise `InputError` where a journal could not name its code."""
+    identity = StrategyIdentity.of(strategy)
+    if not identity.digest:
+        raise InputError(
+            f"the strategy '{strategy.name}' is in no file, so that no journal can name its code; put its "
+            "class into a file of its own"
+        )
+    return identity
 
 
 def _floats(values: Sequence[Decimal | float | None]) -> npt.NDArray[np.float64]:

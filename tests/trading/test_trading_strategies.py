@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from alphaloop import plugins
 from alphaloop.allocation import AllocationStrategy
 from alphaloop.costs import CostModel
-from alphaloop.decision.strategy import StrategyIdentity
+from alphaloop.decision.strategy import StrategyIdentity, StrategyView
 from alphaloop.errors import (
     AlphaloopError,
     ChainBrokenError,
@@ -54,6 +55,17 @@ class TopNames:
 STRATEGY = TopNames
 '''
 Write = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A strategy with a function as its parameter."""
+
+    name: ClassVar[str] = "chosen"
+    choose: Callable[[StrategyView], Any]
+
+    def weights(self, view: StrategyView) -> Any:
+        return self.choose(view)
 
 
 @pytest.fixture
@@ -241,7 +253,7 @@ def test_a_strategy_that_is_there_and_decides_otherwise_is_no_excuse(
 
 
 def test_a_strategy_in_no_file_can_be_backtested_but_not_journaled(make_bars: Any, make_rig: Any) -> None:
-    """Code of a notebook is named in no journal, so the engine refuses it before it trades."""
+    """Code of a notebook, and a parameter that is no JSON value, are refused before a journal is written."""
     space: dict[str, Any] = {"__name__": "sys"}
     exec("class Still:\n    name = 'still'\n    def weights(self, view): return view.current\n", space)
     still = space["Still"]()
@@ -249,6 +261,10 @@ def test_a_strategy_in_no_file_can_be_backtested_but_not_journaled(make_bars: An
     assert run_backtest(bars, np.zeros(bars.close.shape), strategy=still).orders == 0
     with pytest.raises(InputError, match="'still' is in no file, so that no journal can name its code"):
         make_rig(bars, strategy=still)
+    by_function = Chosen(lambda view: view.current)
+    assert run_backtest(bars, np.zeros(bars.close.shape), strategy=by_function).orders == 0
+    with pytest.raises(InputError, match="'chosen' has a parameter that no journal can hold"):
+        make_rig(bars, name="second", strategy=by_function)
 
 
 @pytest.mark.parametrize(

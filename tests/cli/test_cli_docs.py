@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,51 +17,69 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
+from alphaloop.plugins import use_files
 from alphaloop.runtime.package_roots import PACKAGES
 from alphaloop.runtime.processes import child_environment, free_port
 from cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"# ([\w./-]+\.(?:py|toml|csv))\n")
-
-FOLLOWED = (
-    "features.md",
-    "data.md",
-    "getting-started.md",
-    "tutorials/own-data.md",
-    "tutorials/own-strategy.md",
+FENCE = re.compile(
+    r"(?P<marks>(?:^ *<!-- run by \S+ -->\n)*)^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
+    re.MULTILINE | re.DOTALL,
 )
-DOCUMENTS = (
-    *FOLLOWED, "index.md", "operating.md", "conformance.md", "architecture.md", "glossary.md",
-)  # fmt: skip
+NAMED = re.compile(r"# ([\w./-]+\.(?:py|toml|csv))\n")
+# A line that somebody would paste into a shell.
+COMMAND = re.compile(
+    r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*(?:alphaloop|make|pip|python|git|curl|feast|eval) \S", re.MULTILINE
+)
 
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"))
+# What was decided then is told in the names of then.
+PRESENT = [name for name in PAGES if not name.startswith("docs/adr/")]
+
+ECHO = "; echo $?"
 # A column in the language of formulas, and a file that selection writes.
 NO_SETTINGS = ("data.x", "features.toml")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, and the file that its first line says it is."""
+    """A fenced block: its language, its text, and the tests that run it instead of the page's own."""
 
     language: str
     text: str
+    tests: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
-        """The path, or nothing for a block that is run."""
+        """The path that the first line says the block is; nothing for a block that is run."""
         named = NAMED.match(self.text)
         return named[1] if named else ""
+
+    @property
+    def followed(self) -> bool:
+        """Whether a reader of the page does what the block says."""
+        return not self.tests and self.language != "text"
 
 
 def text_of(name: str) -> str:
     """A document."""
-    return (ROOT / "docs" / name).read_text()
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def blocks(name: str) -> list[Block]:
     """The fenced blocks of a document, in order."""
-    return [Block(language, text) for language, text in BLOCK.findall(text_of(name))]
+    return [
+        Block(
+            match["language"],
+            textwrap.dedent(match["text"]),
+            tuple(re.findall(r"run by (\S+)", match["marks"])),
+        )
+        for match in FENCE.finditer(text_of(name))
+    ]
+
+
+FOLLOWED = [name for name in PAGES if any(block.followed for block in blocks(name))]
 
 
 def tables(name: str) -> Iterator[list[str]]:
@@ -82,6 +101,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(main, "_stop_what_was_started", lambda: None)
     before = set(sys.modules)
     yield tmp_path
+    use_files(())
     for module in set(sys.modules) - before:
         if str(tmp_path) in str(getattr(sys.modules[module], "__file__", "")):
             del sys.modules[module]
@@ -106,17 +126,18 @@ class Reader:
     def _follow(self, name: str) -> None:
         session: dict[str, Any] = {"__name__": "__main__"}
         for number, block in enumerate(blocks(name), 1):
+            if not block.followed:
+                continue
             if block.file:
                 self._write(block)
             elif block.language == "python":
-                exec(compile(block.text, f"docs/{name}, block {number}", "exec"), session)
+                exec(compile(block.text, f"{name}, block {number}", "exec"), session)
             elif block.language == "sh":
                 for line in block.text.splitlines():
                     self._run(line, 0)
-            elif block.language == "console":
-                self._talk(block)
             else:
-                assert block.language == "text", f"docs/{name}, block {number} is of no known kind"
+                assert block.language == "console", f"{name}, block {number} is of no known kind"
+                self._talk(block)
 
     @staticmethod
     def _write(block: Block) -> None:
@@ -128,15 +149,21 @@ class Reader:
     def _talk(self, block: Block) -> None:
         for exchange in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
             line, _, expected = exchange.partition("\n")
-            refused = expected.startswith("alphaloop: ")
-            said = self._run(line, 2 if refused else 0)
+            wanted_lines = expected.splitlines()
+            code = 2 if expected.startswith("alphaloop: ") else 0
+            if line.endswith(ECHO):
+                line, code = line.removesuffix(ECHO), int(wanted_lines.pop())
+            said = self._run(line, code)
             shown = [" ".join(one.split()) for one in said.splitlines() if one.strip()]
-            for wanted in expected.splitlines():
+            for wanted in wanted_lines:
                 assert " ".join(wanted.split()) in shown, f"{line}\nsays {said}"
 
     def _run(self, line: str, code: int) -> str:
         words = shlex.split(line, comments=True)
         if not words:
+            return ""
+        if words[0] == "export":
+            self.monkeypatch.setenv(*words[1].split("=", 1))
             return ""
         with self.monkeypatch.context() as patch:
             while "=" in words[0]:
@@ -174,14 +201,33 @@ def test_every_block_does_what_it_shows(
     Reader(monkeypatch, capsys).follow(name)
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", PAGES)
+def test_every_block_is_run_here_or_names_the_test_that_runs_it(name: str) -> None:
+    """A block is followed, or has a comment with its test; what is only to be looked at holds no command."""
+    for block in blocks(name):
+        for test in block.tests:
+            path, _, function = test.partition("::")
+            assert (ROOT / path).is_file(), test
+            assert f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), test
+        if not block.tests and block.language == "text":
+            assert not COMMAND.search(block.text), f"{name}: no test is named for\n{block.text}"
+    unfenced = [line for line in FENCE.sub("", text_of(name)).splitlines() if line.startswith("    ")]
+    assert [line for line in unfenced if COMMAND.match(line)] == []
+
+
+@pytest.mark.parametrize("name", PRESENT)
 def test_every_command_that_needs_more_exists(name: str) -> None:
     """Verbs and options of the blocks that need a vendor or a server are those of the command."""
     lines = [line for one in blocks(name) if one.language in {"text", "sh"} for line in one.text.splitlines()]
+    lines = [re.sub(r"^(?:[A-Z_]+=\S+ )+", "", line) for line in lines]
     inline = re.findall(r"`(alphaloop [^`]+)`", text_of(name))
     for line in [*(line for line in lines if line.startswith("alphaloop ")), *inline]:
-        words = shlex.split(line, comments=True)[1:]
-        words = words[:-1] if words[-1] == "&" else words
+        words = [word for word in shlex.split(line, comments=True)[1:] if word != "…"]
+        words = words[:-1] if words and words[-1] == "&" else words
+        while words and words[0] in ("-v", "--log-file"):
+            words = words[2 if words[0] == "--log-file" else 1 :]
+        if not words or words[0] == "--version":
+            continue
         command: Any = get_command(main.make_app())
         while hasattr(command, "commands"):
             if command.invoke_without_command and (not words or words[0].startswith("-")):
@@ -193,15 +239,31 @@ def test_every_command_that_needs_more_exists(name: str) -> None:
         assert {word for word in words if word.startswith("-")} <= known, line
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    heads = re.findall(r"^#+ (.+)$", FENCE.sub("", path.read_text(encoding="utf-8")), re.MULTILINE)
+    bare = [re.sub(r"[^\w\s-]", "", head.lower()).strip() for head in heads]
+    return {re.sub(r"\s", "-", head) for head in bare}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_somewhere(name: str) -> None:
+    """Links stay in the repository or name another by https; their anchors are headings of the page."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text_of(name))):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        page = (ROOT / name).parent / path if path else ROOT / name
+        assert page.exists(), target
+        assert not anchor or anchor in anchors(page), target
+
+
+@pytest.mark.parametrize("name", PRESENT)
 def test_every_place_that_it_names_is_there(name: str) -> None:
-    """Links, files and modules of the repository exist; so do the settings."""
+    """Files and modules of the repository exist; so do the settings."""
     from alphaloop.settings.settings import known_settings
 
     text = text_of(name)
-    for target in re.findall(r"\]\(([^)#]+)\)", text):
-        if not target.startswith("https://"):
-            assert (ROOT / "docs" / Path(name).parent / target).exists(), target
     for path in re.findall(rf"`((?:docs|{'|'.join(PACKAGES)})/[\w./]+)`", text):
         assert (ROOT / path).exists() or path.endswith("/NAME.py"), path
     for setting in re.findall(r"`((?:data|features)\.[a-z_]+)`", text):
@@ -209,6 +271,17 @@ def test_every_place_that_it_names_is_there(name: str) -> None:
         assert setting in known_settings() or module.exists() or setting in NO_SETTINGS, setting
     for dotted in re.findall(rf"`((?:{'|'.join(PACKAGES)})\.[a-z_.]+\.[A-Za-z_]+)`", text):
         _look_up(dotted)
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    """Every page is in the navigation, every link and anchor of the site is there; no network is needed."""
+    result = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path / "site")],
+        cwd=ROOT, env={**child_environment(), "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
+    pages = {path for path in PAGES if path.startswith("docs/")}
+    assert len(list((tmp_path / "site").rglob("index.html"))) == len(pages)
 
 
 def _look_up(dotted: str) -> None:
@@ -223,7 +296,7 @@ def test_the_groups_of_the_catalogue_hold_what_is_named() -> None:
     from features import catalogue
 
     groups = {catalogue.find_indicator(name).group for name in catalogue.indicator_names()}
-    rows = [row for row in tables("features.md") if row[0] in groups]
+    rows = [row for row in tables("docs/features.md") if row[0] in groups]
     assert len(rows) >= 10
     for group, some in rows:
         for name in re.findall(r"`([a-z_0-9]+)`", some):
@@ -247,7 +320,7 @@ def test_the_grammar_names_every_word_of_the_language() -> None:
     from features.formula.functions import ARGUMENT_NAMES
     from features.formula.syntax import MAX_DEPTH
 
-    text = text_of("features.md")
+    text = text_of("docs/features.md")
     for word in (*ARGUMENT_NAMES, *parser.WORDS, *(sign for sign in parser.RANKS if sign.isalpha())):
         assert re.search(rf"`[^`]*\b{word}\b", text), word
     assert (parser.MAX_EXPONENT, tokens.MAX_FORMULA_LENGTH, MAX_DEPTH) == (64, 4_000, 64)
@@ -260,7 +333,7 @@ def test_the_table_of_sources_is_the_registry() -> None:
 
     rows = {
         row[0].strip("`"): row
-        for row in tables("data.md")
+        for row in tables("docs/data.md")
         if "…`" in row[0] or row[0].strip("`") in registry.source_names()
     }
     assert set(rows) == {*registry.source_names(), *(f"{prefix}:…" for prefix in registry.source_families())}
@@ -271,7 +344,7 @@ def test_the_table_of_sources_is_the_registry() -> None:
 def test_the_variables_of_sources_are_those_that_are_read() -> None:
     """Each variable of the table stands in the code that reads it, and each that it reads in the table."""
     code = "".join(path.read_text() for room in PACKAGES for path in (ROOT / room).rglob("*.py"))
-    told = set(re.findall(r"`((?:APCA|AWS|IBKR)_[A-Z0-9_]+)`", text_of("data.md")))
+    told = set(re.findall(r"`((?:APCA|AWS|IBKR)_[A-Z0-9_]+)`", text_of("docs/data.md")))
     assert {name for name in told if f'"{name}"' not in code} == set()
     assert set(re.findall(r'"((?:APCA|IBKR)_[A-Z_]+)"', code)) <= told
 
@@ -281,7 +354,7 @@ def test_the_table_of_rules_is_that_of_the_code() -> None:
     from marketdata.quality.checks import RULES
     from marketdata.quality.cleaning import QUARANTINABLE_RULES, REPAIR_DESCRIPTIONS
 
-    rows = [row for row in tables("data.md") if len(row) == 5 and row[0].strip("`") in RULES]
+    rows = [row for row in tables("docs/data.md") if len(row) == 5 and row[0].strip("`") in RULES]
     assert tuple(row[0].strip("`") for row in rows) == RULES
     for row in rows:
         assert (row[3] == "yes", row[4] == "yes") == (

@@ -17,6 +17,8 @@ NEXT_STEPS: Mapping[str, str] = MappingProxyType(
         "data list": "alphaloop data check SOURCE",
         "data show": "alphaloop data check",
         "data show named": "alphaloop data check {source}",
+        "data universe": "alphaloop data check",
+        "data actions": "alphaloop data check",
         "data check": "alphaloop features build",
         "features list": "alphaloop features build",
         "features select": "alphaloop features build",
@@ -46,8 +48,9 @@ NEXT_STEPS: Mapping[str, str] = MappingProxyType(
         "rollout simulate": "alphaloop rollout start VERSION",
         "pipeline list": "alphaloop pipeline run retrain",
         "pipeline run": "alphaloop models list",
-        "audit verify": "alphaloop audit replay ORDER_ID",
+        "audit verify": "alphaloop audit replay",
         "audit adopt": "alphaloop audit verify",
+        "audit replay every": "alphaloop audit providers ORDER_ID",
         "audit replay": "alphaloop audit providers {order_id}",
     }
 )

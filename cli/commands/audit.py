@@ -115,6 +115,7 @@ def _replay_all(settings: Settings, json: bool) -> None:
 
     from alphaloop.errors import CHECK_FAILED, UNAVAILABLE
     from cli import formatting, output
+    from cli.next_steps import next_step
     from loop.decision_replay import ReplayOutcome, replay_decisions
 
     with output.show_progress("deciding anew"):
@@ -128,7 +129,9 @@ def _replay_all(settings: Settings, json: bool) -> None:
         told = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in ReplayOutcome if counts[outcome])
         output.print_line(f"{len(replayed):,} decisions: {told or 'none was made yet'}")
 
-    output.print_result([asdict(one) for one in replayed], json, show)
+    wrong = any(one.outcome is not ReplayOutcome.IDENTICAL for one in replayed)
+    step = "" if wrong or not replayed else next_step("audit replay every")
+    output.print_result([asdict(one) for one in replayed], json, show, step)
     for outcome, code in (
         (ReplayOutcome.BROKEN, CHECK_FAILED),
         (ReplayOutcome.NOT_REPLAYABLE, UNAVAILABLE),

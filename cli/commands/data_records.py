@@ -23,6 +23,7 @@ def universe(as_of: AsOf = "", json: AsJson = False) -> None:
     """
     from alphaloop.clock import SystemClock
     from cli import output
+    from cli.next_steps import next_step
 
     source, chosen = _source_with_universe()
     records = source.records
@@ -52,7 +53,7 @@ def universe(as_of: AsOf = "", json: AsJson = False) -> None:
                 f"[yellow]no bars in '{source.base.name}'[/] of {', '.join(payload['missing'])}"
             )
 
-    output.print_result(payload, json, show)
+    output.print_result(payload, json, show, next_step("data universe"))
 
 
 def actions(symbols: Symbols = "", as_of: AsOf = "", json: AsJson = False) -> None:
@@ -65,6 +66,7 @@ def actions(symbols: Symbols = "", as_of: AsOf = "", json: AsJson = False) -> No
     from alphaloop.errors import InputError
     from alphaloop.settings import settings
     from cli import output
+    from cli.next_steps import next_step
     from marketdata.configured_records import configured_records
     from marketdata.configured_source import chosen_source
     from marketdata.point_in_time.corporate_actions import actions_known_at
@@ -99,7 +101,7 @@ def actions(symbols: Symbols = "", as_of: AsOf = "", json: AsJson = False) -> No
         late = sum(bool(row["late"]) for row in rows)
         output.print_line(f"{len(rows)} actions, {late} of them published late; file {payload['digest']:.12}")
 
-    output.print_result(payload, json, show)
+    output.print_result(payload, json, show, next_step("data actions"))
 
 
 def _source_with_universe() -> tuple[PointInTimeSource, Universe]:

@@ -149,8 +149,9 @@ def migrate(engine: sa.Engine) -> None:
                 command.upgrade(config, "head")
             except CommandError as error:
                 raise DamagedStoreError(
-                    f"the journal cannot be brought to revision {CURRENT_REVISION}: {error}; "
-                    "it is damaged, or was made by a newer version"
+                    f"the journal {engine.url.render_as_string()} cannot be brought to revision "
+                    f"{CURRENT_REVISION}: {error}; it was made by a newer release of alphaloop, which has to "
+                    "be installed for it, or is damaged and has to be restored from a copy"
                 ) from error
 
 

@@ -12,6 +12,8 @@ from alphaloop.runtime.processes import silence_telemetry
 
 DAMAGE_MESSAGES = ("malformed", "not a database", "no such table", "no such column", "disk I/O error")
 """Texts in SQLite's messages about a database that cannot be read."""
+OTHER_SCHEMA_MESSAGE = "out-of-date database schema"
+"""Text in MLflow's message about a database whose tables are of another release, older or newer."""
 
 
 def check_database(database: Path) -> None:
@@ -50,6 +52,11 @@ def open_database(database: Path) -> Any:
 
 def translate_mlflow_error(database: Path, error: Exception) -> AlphaloopError:
     """Translate a vendor's error: damage where the database cannot be read, else a vendor failure."""
+    if OTHER_SCHEMA_MESSAGE in str(error):
+        return DamagedStoreError(
+            f"the registry {database} was made by another release of MLflow: {_first_sentence(str(error))}; "
+            "install the release of alphaloop that made it, or set ALPHALOOP_HOME to another folder"
+        )
     if any(mark in str(error) for mark in DAMAGE_MESSAGES):
         return damaged_registry_error(database, str(error))
     return VendorError(f"MLflow failed on {database}: {_first_line(str(error))}")
@@ -61,6 +68,10 @@ def damaged_registry_error(database: Path, problem: str) -> DamagedStoreError:
         f"the registry {database} cannot be read: {_first_line(problem)}; restore it from a copy, or move "
         f"{database.parent} away and register the models again"
     )
+
+
+def _first_sentence(text: str) -> str:
+    return _first_line(text).split(". ")[0]
 
 
 def _first_line(text: str) -> str:

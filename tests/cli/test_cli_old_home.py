@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import tarfile
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
 from alphaloop.journal.store import Journal
 from alphaloop.settings.settings import Settings, load_settings
+from cli import main
 from cli.commands import trade
 from features.compute.batch import backfill
 from features.feature_set import feature_set_of
@@ -143,3 +145,31 @@ def test_an_old_model_scores_as_it_did(home):
     panel = backfill(bars, features).values[-1][:, None, :]
     (scores,) = session.run(None, {"panel": np.ascontiguousarray(panel, dtype=np.float32)})
     np.testing.assert_allclose(scores, answer["scores"], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("database", "command", "named"),
+    [
+        ("journal/journal.db", ["rollout", "status"], "made by a newer release of alphaloop"),
+        ("registry/mlflow.db", ["models", "list"], "made by another release of MLflow"),
+    ],
+)
+def test_a_home_of_a_newer_release_is_refused_in_one_line(
+    home: Settings,
+    database: str,
+    command: list[str],
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The line names the file and the way out, the exit code is 2, and the database is left as it was."""
+    path = home.home / database
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    before = path.read_bytes()
+    monkeypatch.setenv("ALPHALOOP_HOME", str(home.home))
+    monkeypatch.setattr(main, "_stop_what_was_started", lambda: None)
+    assert main.run_command(command) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert str(path) in line and named in line and "install" in line
+    assert path.read_bytes() == before

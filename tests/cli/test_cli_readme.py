@@ -1,14 +1,11 @@
-"""What the README shows is there: its verbs, its files and its commands."""
+"""The README opens with what a newcomer asks; its blocks and links are tested with those of the documents."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import pytest
-from typer.main import get_command
-
-from cli.main import VERBS, make_app
+from cli.main import VERBS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -27,20 +24,11 @@ def test_its_table_names_every_verb_and_no_other() -> None:
     assert ("demo", *named) == VERBS
 
 
-@pytest.mark.parametrize("line", re.findall(r"^alphaloop .*$", README, re.MULTILINE))
-def test_each_command_that_it_shows_parses(line: str) -> None:
-    """Verb, sub-verb and options of every shown command exist."""
-    words = line.removesuffix("&").split()[1:]
-    command = get_command(make_app())
-    while words and hasattr(command, "commands"):
-        name = words.pop(0)
-        assert name in command.commands, line
-        command = command.commands[name]
-    options = {option for parameter in command.params for option in parameter.opts}
-    assert {word for word in words if word.startswith("--")} <= options, line
-
-
-def test_every_file_that_it_links_to_is_there() -> None:
-    """Links stay inside the repository and lead somewhere."""
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+def test_its_first_screen_says_what_a_newcomer_asks() -> None:
+    """Before the first details: who it is for, one's own data, the report's picture, and its words."""
+    first = README.partition("\n## ")[0]
+    for words in ("For whom", "Your own data", "alphaloop init", "docs/images/report.png"):
+        assert words in first, words
+    for word in ("sleeve", "gate", "card", "champion", "canary"):
+        assert re.search(rf"^\| .*\*\*{word}\*\*", first, re.MULTILINE), word
+    assert len(first.splitlines()) < 60

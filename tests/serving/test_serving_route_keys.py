@@ -12,13 +12,17 @@ import numpy as np
 import pytest
 from tritonclient import grpc as triton
 
+from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import ServingError
 from alphaloop.forecasts import RoutedForecasts
 from alphaloop.rollout_document import RolloutState
 from alphaloop.runtime.processes import free_port
 from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
+from serving.client.retry_policy import RetrySettings
 from serving.hosts.process import ProcessHost
 from serving.inference.model_cache import LoadedModel
+from serving.log.logged_answers import distinct_answers
+from serving.log.prediction_log import PredictionLogReader
 from serving.protocol.messages import OUTPUTS, InferenceRequest, InferenceResponse, InvalidRequestError
 from serving.protocol.request_limits import MAX_ROUTE_KEYS
 from serving.protocol.tensors import Tensor, encode_bytes, read_request
@@ -208,6 +212,43 @@ def test_one_request_is_repeated_where_a_server_is_away(canary: Canary, make_cli
         for _ in range(2):
             routed = client.forecasts(canary.world.symbols, canary.world.bar, SLEEVES)
             assert set(routed.forecasts) == set(SLEEVES)
+
+
+def test_one_request_waits_as_long_as_a_full_server_says(world: Any, shelf: Any, make_client: Any) -> None:
+    """A server that pushes back gets the request for all sleeves again, once for each bar."""
+    shelf.route(champion=shelf.add(1.0, 0.0, 0.0))
+    settings = world.settings(model=shelf.name, rate_limit=5.0, rate_burst=1)
+    with ProcessHost(settings, free_port()) as host, make_client(host.url, shelf.name) as client:
+        began = monotonic()
+        for _ in range(3):
+            assert len(client.forecasts(world.symbols, world.bar, SLEEVES).forecasts) == len(SLEEVES)
+        assert monotonic() - began > 0.3
+
+
+def test_a_hedged_request_counts_once(
+    world: Any, shelf: Any, make_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two servers answer one late request for all sleeves: the first answer is used, and the log has one."""
+    shelf.route(champion=shelf.add(1.0, 0.0, 0.0))
+    late = [0.5]
+    original = LoadedModel._run
+
+    def run(self: LoadedModel, panel: Any) -> Any:
+        if panel.any() and late:
+            sleep(late.pop())
+        return original(self, panel)
+
+    settings, retries = world.settings(model=shelf.name), RetrySettings(hedge_ms=50.0, hedge_every=1)
+    with ProcessHost(settings, free_port()) as first, ProcessHost(settings, free_port()) as second:
+        monkeypatch.setattr(LoadedModel, "_run", run)
+        with make_client([first.url, second.url], shelf.name, retries=retries) as client:
+            routed = client.forecasts(world.symbols, world.bar, SLEEVES)
+        assert set(routed.forecasts) == set(SLEEVES)
+        sleep(0.6)
+    rows = PredictionLogReader(settings.paths.prediction_log, shelf.name).new()
+    assert 1 <= len(rows) <= 2
+    (answer,) = distinct_answers(rows)
+    assert answer.route_keys == SLEEVES
 
 
 def test_an_answer_without_its_tensors_is_no_answer(replicas: Any, make_client: Any, world: Any) -> None:

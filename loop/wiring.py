@@ -28,8 +28,9 @@ from rollouts.metrics_page import serve_metrics
 from rollouts.operations import make_controller
 from serving.client.client import PredictionClient
 from serving.log.prediction_log import PredictionLogReader
-from trading.broker import find_broker
+from trading.broker import open_broker
 from trading.engine import TradingEngine
+from trading.execution.instrument_terms import InstrumentTerms
 from trading.forecaster import ServedForecaster
 from trading.progress import SESSION_KIND, session_body
 from trading.risk.risk_check import RiskCheck, RiskLimits
@@ -91,11 +92,16 @@ def open_loop(
         For a metrics port that another process holds.
     SettingsError
         For a metrics host that is not this machine's.
+    DataError
+        For a file of instruments that cannot be read.
+    InputError
+        For instruments that no book here can hold.
     MissingStateError
         Where drift is watched and there is no calibration.
     """
     settings, symbols = world.settings, market.past.symbols
     trading, costs = settings.trading, CostModel.from_settings(settings.trading)
+    terms = InstrumentTerms.from_settings(trading, symbols)
     client = PredictionClient.from_settings(settings)
     needed = FeatureSetsInUse(world.registry, feature_set_of(settings), symbols)
     with ExitStack() as opened:
@@ -127,7 +133,7 @@ def open_loop(
             ),
             engine=TradingEngine(
                 symbols=symbols,
-                broker=find_broker(broker)(costs),
+                broker=open_broker(broker, costs, terms),
                 forecaster=forecaster,
                 strategy=configured_strategy(trading),
                 risk=RiskCheck(RiskLimits.from_settings(trading)),
@@ -137,6 +143,7 @@ def open_loop(
                 clock=world.clock,
                 journal_writer=writer,
                 simulated=find_source(market.source).adjusted_only,
+                terms=terms,
             ),
             forecaster=forecaster,
             controller=controller,

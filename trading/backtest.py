@@ -26,8 +26,9 @@ from alphaloop.decision.strategy import Strategy, StrategyView, strategy_weights
 from alphaloop.sleeve_plan import sleeve_names
 from alphaloop.statistics.bars_per_year import TRADING_DAYS_A_YEAR, annual_bars, year_and_month
 from alphaloop.universe_mask import outside_universe
-from trading.broker import find_broker
+from trading.broker import open_broker
 from trading.engine import TradingEngine
+from trading.execution.instrument_terms import NO_TERMS, InstrumentTerms
 from trading.forecaster import ArrayForecaster
 from trading.risk.risk_check import RiskCheck, RiskLimits
 
@@ -170,6 +171,7 @@ def run_backtest(
     capital: int = 1_000_000,
     sleeves: int = 1,
     simulated: bool = True,
+    terms: InstrumentTerms = NO_TERMS,
 ) -> BacktestResult:
     """Trade known scores bar by bar through the trading engine.
 
@@ -191,6 +193,8 @@ def run_backtest(
         Number of capital sleeves; one is enough, because all get the same scores.
     simulated : bool
         Mark of orders that are priced on adjusted data.
+    terms : InstrumentTerms
+        Lots and ticks of the instruments.
 
     Returns
     -------
@@ -217,7 +221,7 @@ def run_backtest(
     costs = costs or CostModel()
     engine = TradingEngine(
         symbols=bars.symbols,
-        broker=find_broker("paper")(costs),
+        broker=open_broker("paper", costs, terms),
         forecaster=ArrayForecaster(bars.timestamps, bars.symbols, scores),
         strategy=strategy or AllocationStrategy(),
         risk=RiskCheck(limits or RiskLimits(prediction_deadline_ms=None)),
@@ -227,6 +231,7 @@ def run_backtest(
         clock=(clock := ReplayClock(to_datetime(bars.timestamps[0]))),
         journal_writer=None,
         simulated=simulated,
+        terms=terms,
     )
     equity = np.empty(len(bars))
     orders = fills = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from alphaloop.errors import UnknownNameError
 from alphaloop.orders import Fill, Order
 from alphaloop.plugins import by_name, find_plugins
 from trading.execution.corporate_actions import BookedCorporateAction
+from trading.execution.instrument_terms import NO_TERMS, InstrumentTerms
 
 GROUP = "alphaloop.brokers"
 
@@ -68,7 +70,10 @@ class BrokerFactory(Protocol):
     """The value that a broker's module defines as `BROKER`, usually the class itself."""
 
     def __call__(self, costs: CostModel) -> Broker:
-        """Open the broker; `costs` are used by brokers that simulate fills."""
+        """Open the broker; `costs` are used by brokers that simulate fills.
+
+        A factory may also have a parameter `terms`, the lots and ticks of the instruments.
+        """
         ...
 
 
@@ -104,6 +109,34 @@ def find_broker(name: str) -> BrokerFactory:
     if name not in brokers:
         raise UnknownNameError("broker", name, brokers)
     return brokers[name]
+
+
+def open_broker(name: str, costs: CostModel, terms: InstrumentTerms = NO_TERMS) -> Broker:
+    """Open the broker called `name`.
+
+    Parameters
+    ----------
+    name : str
+        Name of the broker.
+    costs : CostModel
+        Costs of simulated fills.
+    terms : InstrumentTerms
+        Lots and ticks, for a broker that takes them: its factory has a parameter `terms`.
+
+    Returns
+    -------
+    Broker
+        The open broker.
+
+    Raises
+    ------
+    UnknownNameError
+        For a name that no broker has.
+    """
+    factory = find_broker(name)
+    if "terms" in inspect.signature(factory).parameters:
+        return factory(costs, terms=terms)  # type: ignore[call-arg]
+    return factory(costs)
 
 
 def _discover() -> dict[str, BrokerFactory]:

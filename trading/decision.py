@@ -13,7 +13,8 @@ The engine journals the inputs, so that any decision can be computed again, to t
   the books are based on) and `cost_bps` (commission, half spread);
 - with several providers: `providers` (source of each symbol's bar) and `disputed` (symbols whose bar the
   providers disagree about). Without these keys there was one source and no dispute;
-- with a universe whose members change: `outside` (symbols that were no members, and so are sold).
+- with a universe whose members change: `outside` (symbols that were no members, and so are sold);
+- with named instruments: `lots` (smallest quantity of each symbol).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from alphaloop.decision.strategy import Strategy, StrategyIdentity, StrategyView
 from alphaloop.errors import StrategyError
 from alphaloop.forecasts import SymbolStatus
 from alphaloop.orders import Order, Side, client_order_id
-from trading.execution.netting import LOT, ZERO
+from trading.execution.netting import LOT, ZERO, round_to_lot
 from trading.execution.sleeves import OpenChange
 from trading.forecasts import SharedForecast
 from trading.risk.risk_check import Refusal, RiskCheck, RiskLimits
@@ -98,6 +99,8 @@ class DecisionInputs:
         Symbols whose bar the providers disagree about; positions in these may only be reduced.
     outside : tuple of str
         Symbols that are not members of the universe; positions in these are sold.
+    lots : tuple of Decimal, one a symbol
+        Smallest quantities that the venue trades; empty where no instruments are named.
     """
 
     decision_id: str
@@ -117,13 +120,15 @@ class DecisionInputs:
     providers: tuple[str, ...] = ()
     disputed: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
+    lots: tuple[Decimal, ...] = ()
 
     def to_body(self) -> dict[str, Any]:
         """Convert the inputs to plain values for the journal.
 
-        `providers`, `disputed` and `outside` are written only if they are not empty.
+        `providers`, `disputed`, `outside` and `lots` are written only if they are not empty.
         """
         in_question = {name: list(getattr(self, name)) for name in ("providers", "disputed", "outside")}
+        in_question["lots"] = list(map(str, self.lots))
         return {
             "rule": CURRENT_RULE,
             "decision_id": self.decision_id,
@@ -164,6 +169,7 @@ class DecisionInputs:
             providers=tuple(body.get("providers", ())),
             disputed=tuple(body.get("disputed", ())),
             outside=tuple(body.get("outside", ())),
+            lots=tuple(map(Decimal, body.get("lots", ()))),
         )
 
 
@@ -321,14 +327,18 @@ def _net(inputs: DecisionInputs, lots: Matrix) -> tuple[tuple[Order, ...], tuple
         if not any(column):
             continue
         wanted = tuple(Decimal(one).scaleb(_LOT_EXPONENT) if one else ZERO for one in column)
-        net = sum(column)
+        if inputs.lots:
+            wanted = round_to_lot(wanted, inputs.lots[index])
+            if not any(wanted):
+                continue
+        net = sum(wanted, ZERO)
         order = None
         if net:
             order = Order(
                 client_order_id=client_order_id(inputs.decision_id, symbol),
                 symbol=symbol,
                 side=Side.BUY if net > 0 else Side.SELL,
-                quantity=Decimal(abs(net)).scaleb(_LOT_EXPONENT),
+                quantity=abs(net),
                 decided_at=inputs.as_of,
                 decision_id=inputs.decision_id,
                 simulated=inputs.simulated,

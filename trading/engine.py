@@ -33,6 +33,7 @@ from trading.execution.corporate_actions import (
     entitle_sleeves,
     is_affected,
 )
+from trading.execution.instrument_terms import NO_TERMS, InstrumentTerms
 from trading.execution.sleeves import OpenChange, Sleeves
 from trading.forecaster import Forecaster
 from trading.forecasts import group_forecasts, request_forecasts
@@ -114,6 +115,8 @@ class TradingEngine:
         Writer of the journal's stream; None in a backtest.
     simulated : bool
         Mark of orders that are priced on adjusted data.
+    terms : InstrumentTerms
+        Lots of the instruments.
 
     Raises
     ------
@@ -136,6 +139,7 @@ class TradingEngine:
         clock: Clock,
         journal_writer: JournalAppender | None,
         simulated: bool,
+        terms: InstrumentTerms = NO_TERMS,
     ) -> None:
         self.symbols = symbols
         self.portfolio = Sleeves.funded(symbols, sleeves, Decimal(capital))
@@ -149,6 +153,7 @@ class TradingEngine:
         self._named = _journalable(strategy) if journal_writer else StrategyIdentity(strategy.name, {})
         self._risk = replace(risk, limits=risk.limits.for_names(len(symbols)))
         self._clock, self._writer, self._simulated = clock, journal_writer, simulated
+        self._terms = terms
         self._stream = journal_writer.stream if journal_writer else "unjournaled"
         self._unbooked: list[Fill] = []
 
@@ -238,7 +243,10 @@ class TradingEngine:
             return []
         due = infer_entitlements(self.symbols, known, factors, _floats(self.prices))
         booked_actions = [
-            entitle_sleeves(self.portfolio, one, price, float(factors[index]), bars.timestamp)
+            entitle_sleeves(
+                *(self.portfolio, one, price, float(factors[index]), bars.timestamp),
+                self._terms.lot(one.symbol, bars.timestamp),
+            )
             for index, one in due
             if (price := self.prices[index]) is not None
             and is_affected(self.portfolio, one.symbol)
@@ -348,6 +356,7 @@ class TradingEngine:
             providers=bars.providers,
             disputed=bars.disputed,
             outside=self._outside(bars),
+            lots=self._terms.lots(self.symbols, bars.timestamp),
         )
 
     def _outside(self, bars: Slice) -> tuple[str, ...]:

@@ -18,6 +18,11 @@ class TradingSettings(Section):
         ge=20,
         description="number of capital sleeves (virtual books); canary shares are shares of their number",
     )
+    instruments: str = Field(
+        "",
+        description="file of the instruments' terms (symbol, lot, tick, start, published): orders are whole "
+        "lots, and prices whole ticks; empty means lots of 0.0001 and no tick",
+    )
     commission_bps: float = Field(1.0, ge=0, description="commission in basis points of the notional traded")
     half_spread_bps: float = Field(
         4.0, ge=0, description="half of the bid-ask spread in basis points of the notional traded"

@@ -160,6 +160,7 @@ def _trade(settings: Settings, strategy: Strategy, bars: BarPanel, scores: Any, 
     from cli import output
     from loop import workspace
     from trading import backtest as engine
+    from trading.execution.instrument_terms import InstrumentTerms
     from trading.risk.risk_check import RiskLimits
 
     start = to_datetime(bars.timestamps[first])
@@ -174,6 +175,7 @@ def _trade(settings: Settings, strategy: Strategy, bars: BarPanel, scores: Any, 
             costs=costs,
             capital=settings.trading.capital,
             simulated=workspace.workspace_source(settings).adjusted_only,
+            terms=InstrumentTerms.from_settings(settings.trading, bars.symbols),
         )
     return {
         "traded_by": StrategyIdentity.of(strategy).to_body(),

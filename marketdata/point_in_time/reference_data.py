@@ -51,6 +51,10 @@ class ReferenceData:
         """Return every symbol that ever had terms, sorted, expired and delisted ones included."""
         return tuple(sorted(self._versions))
 
+    def versions(self, symbol: str) -> tuple[Instrument, ...]:
+        """Return every version of a symbol's terms, by start and publication; empty for an unknown symbol."""
+        return tuple(self._versions.get(symbol, ()))
+
     def instrument(self, symbol: str, as_of: datetime) -> Instrument:
         """Return the terms in force at `as_of` as published by then.
 

@@ -1,4 +1,4 @@
-"""`data.universe` from end to end: training, gate and backtest of a market with a member that leaves."""
+"""Universe and instruments from end to end: a member that leaves, and lots, in gate and backtest."""
 
 from __future__ import annotations
 
@@ -71,3 +71,22 @@ def test_nobody_earns_by_who_is_no_member(
     assert sharpe[""] > sharpe["members.csv"] + 1.0
     assert min(returns[""]) > 0.5
     assert max(returns["members.csv"]) < 0.4
+
+
+def test_a_backtest_trades_whole_lots(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, workspace: Path
+) -> None:
+    """A lot that no book can pay is not traded, a smaller one is; a symbol without terms is refused."""
+    monkeypatch.setenv("ALPHALOOP_HOME", str(workspace / "home"))
+    run(capsys, "features", "build")
+    run(capsys, "train", "momentum")
+    monkeypatch.setenv("ALPHALOOP_TRADING__INSTRUMENTS", "instruments.csv")
+    orders = {}
+    for lot in ("1", "1000000"):
+        rows = [f"{name},{lot},0.01" for name in NAMES]
+        (workspace / "instruments.csv").write_text("\n".join(["symbol,lot,tick", *rows]) + "\n")
+        orders[lot] = run(capsys, "backtest", "equities", "--from", "2016-05-02")["orders"]
+    assert orders["1"] > 0 == orders["1000000"]
+    (workspace / "instruments.csv").write_text("symbol,lot,tick\nAA,1,0.01\n")
+    assert main.run_command(["backtest", "equities", "--from", "2016-05-02"]) == 2
+    assert "unknown instrument 'BB, CC, DD, EE, FF' in instruments.csv" in capsys.readouterr().err

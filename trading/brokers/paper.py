@@ -11,8 +11,10 @@ import numpy as np
 from alphaloop.bars import Slice
 from alphaloop.costs import CostModel
 from alphaloop.decision.obtainable_price import booked_price, obtainable_prices
+from alphaloop.errors import VendorError
 from alphaloop.orders import Fill, Order
 from trading.execution.corporate_actions import BookedCorporateAction
+from trading.execution.instrument_terms import NO_TERMS, InstrumentTerms
 
 
 class PaperBroker:
@@ -26,18 +28,27 @@ class PaperBroker:
     ----------
     costs : CostModel
         Costs of each fill.
+    terms : InstrumentTerms
+        Lots and ticks: an order of a fraction of a lot is refused, and a price is rounded to the tick against
+        the order.
     """
 
-    def __init__(self, costs: CostModel) -> None:
+    def __init__(self, costs: CostModel, terms: InstrumentTerms = NO_TERMS) -> None:
         self.cash = Decimal(0)
         self.positions: dict[str, Decimal] = defaultdict(Decimal)
-        self._costs = costs
+        self._costs, self._terms = costs, terms
         self._known: set[str] = set()
         self._open: dict[str, Order] = {}
 
     def submit(self, orders: Sequence[Order]) -> None:
-        """Take `orders`; a known id is ignored."""
+        """Take `orders`; a known id is ignored. Raises `VendorError` for a fraction of a lot."""
         for order in orders:
+            lot = self._terms.lot(order.symbol, order.decided_at)
+            if self._terms.reference is not None and order.quantity % lot:
+                raise VendorError(
+                    f"the paper broker refuses order {order.client_order_id}: {order.quantity} of "
+                    f"{order.symbol} is no multiple of its lot, {lot}; orders are rounded to the lot"
+                )
             if order.client_order_id not in self._known:
                 self._known.add(order.client_order_id)
                 self._open[order.client_order_id] = order
@@ -66,7 +77,8 @@ class PaperBroker:
             price = prices.get(order.symbol, np.nan)
             believed = np.isfinite(price) and order.symbol not in bars.disputed
             if order.decided_at < bars.timestamp and believed:
-                fills.append(self._fill(order, booked_price(price), bars))
+                on_tick = self._terms.on_tick(booked_price(price), order.symbol, order.side, bars.timestamp)
+                fills.append(self._fill(order, on_tick, bars))
         return fills
 
     def _fill(self, order: Order, price: Decimal, bars: Slice) -> Fill:

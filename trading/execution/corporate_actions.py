@@ -11,7 +11,7 @@ from typing import Any
 from alphaloop.decision.entitlements import Entitlement
 from alphaloop.decision.obtainable_price import booked_price
 from alphaloop.orders import Order
-from trading.execution.netting import LOT, ZERO
+from trading.execution.netting import LOT, ZERO, round_to_lot
 from trading.execution.sleeves import OpenChange, Sleeves
 
 PAYMENT_STEP = Decimal("1e-8")
@@ -76,12 +76,17 @@ class BookedCorporateAction:
 
 
 def entitle_sleeves(
-    portfolio: Sleeves, due: Entitlement, price: Decimal, adjustment: float, as_of: datetime
+    portfolio: Sleeves,
+    due: Entitlement,
+    price: Decimal,
+    adjustment: float,
+    as_of: datetime,
+    lot: Decimal = LOT,
 ) -> BookedCorporateAction:
     """Compute every sleeve's entitlement to `due`, without booking it.
 
-    `price` is the last before the action. A fraction of a lot that a split leaves is paid in money at that
-    price, so that the value of every sleeve stays the same.
+    `price` is the last before the action. A fraction of `LOT` that a split leaves is paid in money at that
+    price, so that the value of every sleeve stays the same. Open orders are whole numbers of `lot`.
     """
     index = portfolio.symbols.index(due.symbol)
     payment = booked_price(due.payment) if due.payment else ZERO
@@ -94,7 +99,7 @@ def entitle_sleeves(
         paid = book.quantities[index] * payment + (exact - whole) * new_price
         cash.append(paid.quantize(PAYMENT_STEP))
     changes = [*portfolio.working.values(), *portfolio.crossing]
-    converted = [convert_change(change, due) for change in changes if change.symbol == due.symbol]
+    converted = [convert_change(change, due, lot) for change in changes if change.symbol == due.symbol]
     return BookedCorporateAction(
         due.symbol,
         as_of,
@@ -109,13 +114,15 @@ def entitle_sleeves(
     )
 
 
-def convert_change(change: OpenChange, due: Entitlement) -> OpenChange | None:
+def convert_change(change: OpenChange, due: Entitlement, lot: Decimal = LOT) -> OpenChange | None:
     """Convert the remainder of `change` to the units after the action.
 
-    None where it is less than a lot.
+    None where it is less than a `lot`.
     """
-    wanted = [_lots(due.units(one)) for one in change.wanted] if due.is_split else change.wanted
-    return with_quantities(change, wanted)
+    if not due.is_split:
+        return with_quantities(change, change.wanted)
+    wanted = [_lots(due.units(one)) for one in change.wanted]
+    return with_quantities(change, wanted if change.order is None else round_to_lot(wanted, lot))
 
 
 def with_quantities(change: OpenChange, wanted: Sequence[Decimal]) -> OpenChange | None:

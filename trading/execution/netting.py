@@ -57,6 +57,37 @@ def share_cost(cost: Decimal, quantities: Sequence[Decimal]) -> tuple[Decimal, .
     return _spread(cost, sizes, CENT)
 
 
+def round_to_lot(wanted: Sequence[Decimal], lot: Decimal) -> tuple[Decimal, ...]:
+    """Reduce the sleeves' changes so that their sum is a whole number of lots, rounded toward zero.
+
+    Sleeves on the side of the net order give way, pro rata; what crosses between sleeves stays.
+
+    Parameters
+    ----------
+    wanted : sequence of Decimal, one a sleeve
+        Signed changes.
+    lot : Decimal
+        Smallest quantity that the venue trades.
+
+    Returns
+    -------
+    tuple of Decimal, one a sleeve
+        Changes of the same signs, none larger.
+
+    Examples
+    --------
+    >>> [str(one) for one in round_to_lot([Decimal("1.5"), Decimal("0.7"), Decimal("-0.4")], Decimal(1))]
+    ['0.9545', '0.4455', '-0.4']
+    """
+    net = sum(wanted, ZERO)
+    rounded = net // lot * lot
+    if rounded == net:
+        return tuple(wanted)
+    giving = [one if one * net > 0 else ZERO for one in wanted]
+    kept = _spread(rounded - net + sum(giving, ZERO), giving, LOT)
+    return tuple(part if gives else one for one, gives, part in zip(wanted, giving, kept, strict=True))
+
+
 def allocate_fill(fill: Fill, wanted: Sequence[Decimal]) -> Allocation:
     """Allocate `fill` to the changes that the sleeves still have `wanted` in its order."""
     quantities = share_quantity(fill.signed_quantity, wanted)

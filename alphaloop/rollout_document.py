@@ -7,11 +7,12 @@ the server's router reads it. Evidence is never part of it.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from alphaloop.errors import DamagedStoreError
+from alphaloop.runtime.stored_values import parse_stored
 
 
 class RolloutState(StrEnum):
@@ -43,14 +44,6 @@ class Override:
     by: str
     reason: str
     rotate_inputs: int = 0
-
-
-_TYPES = {
-    **dict.fromkeys(("model", "champion", "salt"), str),
-    **dict.fromkeys(("challenger", "baseline", "started", "stage_started", "cause"), str | None),
-    "generation": int,
-    "weight": int | float,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +111,6 @@ class RolloutDocument:
         Unknown fields, which a newer release may have written, are ignored.
         """
         try:
-            known = {field.name for field in fields(cls)}
-            stored = {name: value for name, value in json.loads(text).items() if name in known}
-            override = stored.pop("override", None)
-            for name, value in stored.items():
-                if not isinstance(value, _TYPES.get(name, object)):
-                    raise TypeError(f"{name} is {value!r}")
-            return cls(
-                **stored
-                | {
-                    "state": RolloutState(stored["state"]),
-                    "kind": RolloutKind(stored["kind"]),
-                    "override": Override(**override) if override else None,
-                }
-            )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return parse_stored(cls, text)
+        except ValueError as error:
             raise DamagedStoreError(f"the rollout document {text[:80]!r} cannot be read: {error}") from error

@@ -8,12 +8,12 @@ sleeves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from alphaloop.bars import Slice
-from alphaloop.orders import Fill, Order, Side
+from alphaloop.orders import Fill, Order
+from alphaloop.runtime.stored_values import restore
 from trading.execution.netting import Allocation
 from trading.execution.sleeves import OpenChange
 
@@ -33,15 +33,7 @@ def order_body(order: Order) -> dict[str, Any]:
 
 def order_from_body(body: Mapping[str, Any]) -> Order:
     """Restore the order of an `order` record."""
-    return Order(
-        client_order_id=body["client_order_id"],
-        symbol=body["symbol"],
-        side=Side(body["side"]),
-        quantity=Decimal(body["quantity"]),
-        decided_at=datetime.fromisoformat(body["decided_at"]),
-        decision_id=body["decision_id"],
-        simulated=body["simulated"],
-    )
+    return restore(Order, body)
 
 
 def fill_body(fill: Fill, decision_id: str, allocation: Allocation) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from alphaloop.bars import BARS_SCHEMA
 from alphaloop.errors import DamagedStoreError, MissingStateError
 from alphaloop.runtime.atomic_file import replace_file
+from alphaloop.runtime.stored_values import parse_stored
 from marketdata.quality.checks import DEFAULT_THRESHOLDS, Finding, Thresholds
 from marketdata.quality.cleaning import NO_POLICIES, ROW_KEEPING_REPAIRS, Cleaned, Policies, Repair
 
@@ -107,12 +108,8 @@ def read_quality_report(folder: Path, snapshot_id: str) -> QualityReport:
     if not path.is_file():
         raise MissingStateError(f"no quality report is kept with snapshot {snapshot_id[:12]} in {folder}")
     try:
-        held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        del held["counts"]
-        findings = tuple(Finding(**row) for row in held.pop("findings"))
-        repairs = tuple(Repair(**row) for row in held.pop("repairs"))
-        return QualityReport(**held, findings=findings, repairs=repairs)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return parse_stored(QualityReport, path.read_bytes())
+    except (OSError, ValueError) as error:
         raise DamagedStoreError(
             f"quality report {path} cannot be read ({error}); check the bars anew"
         ) from error

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.errors import DamagedStoreError, DataError, MissingStateError
+from alphaloop.runtime.stored_values import parse_stored
 from alphaloop.settings.drift import DriftSettings
 from alphaloop.statistics.bars_per_year import TRADING_DAYS_A_YEAR, bars_per_year
 from features.compute.batch import FeatureFrame
@@ -186,12 +187,8 @@ class DriftCalibration:
     @classmethod
     def _read(cls, path: Path) -> DriftCalibration:
         try:
-            fields = json.loads(path.read_text())
-            for name in ("features", "thresholds", "persistence", "coverage"):
-                fields[name] = tuple(fields.get(name, ()))
-            fields["reference"] = tuple(tuple(values) for values in fields["reference"])
-            return cls(**fields)
-        except (ValueError, TypeError, KeyError) as error:
+            return parse_stored(cls, path.read_bytes())
+        except ValueError as error:
             raise DamagedStoreError(f"the drift calibration {path} cannot be read: {error}") from error
 
 

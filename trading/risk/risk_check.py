@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alphaloop.decision.book_limits import clip_weights, name_cap, reduce_to_held
+from alphaloop.runtime.stored_values import restore
 from alphaloop.settings.trading import TradingSettings
 
 Matrix = npt.NDArray[np.float64]
@@ -143,7 +144,7 @@ class Refusal:
     @classmethod
     def from_body(cls, body: dict[str, Any]) -> Refusal:
         """Restore the refusal that `to_body` wrote."""
-        return cls(body["rule"], body["reason"], tuple(body["sleeves"]), body["symbol"])
+        return restore(cls, body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""User-defined indicators, from the Python files named in the settings."""
+"""Indicators of the user's own, from the files that `features.files` names; see also `alphaloop.plugins`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages of a rollout: the next move from evidence, weight and bars, as pure functions."""
+"""Stages of a rollout: whether it waits, advances, is promoted or rolled back after a bar."""
 
 from __future__ import annotations
 

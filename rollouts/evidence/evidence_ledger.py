@@ -1,7 +1,7 @@
-"""Ledger of the evidence for and against a challenger, recomputed from the prediction log.
+"""Ledger of the evidence for and against a challenger: its verdict is rollback, promotion or neither.
 
-The ledger is derived data: the same prediction log and bars give the same ledger, so a restarted controller
-rebuilds it and continues. The tests themselves are in `rollouts.evidence.layers`.
+It is derived data: the same prediction log and bars give the same ledger, so a restarted controller rebuilds
+it and continues. The tests themselves are in `rollouts.evidence.layers`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Layers of evidence as sequential tests, for one live rollout or a thousand simulated ones.
+"""Layers of evidence, each of which may ask for a rollback: sequential tests, for one rollout or a thousand.
 
 Cheapest first: `recomputation` and `guard` are measurements, `behaviour` compares the live model with its
 card, `history` does the same on bars from between its training and the rollout, `cost` tests turnover, `ic`

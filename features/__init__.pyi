@@ -3,8 +3,6 @@ from .catalogue import indicator_names as indicator_names
 from .compute.batch import FeatureFrame as FeatureFrame
 from .compute.batch import backfill as backfill
 from .compute.stream import FeatureStream as FeatureStream
-from .compute.vintage_backfill import backfill_by_vintage as backfill_by_vintage
-from .compute.vintage_stream import VintageStream as VintageStream
 from .engine.indicator import Indicator as Indicator
 from .engine.indicator import indicator as indicator
 from .engine.operators.recursive import Recursive as Recursive
@@ -37,10 +35,8 @@ __all__ = [
     "Recursive",
     "SelectionResult",
     "Streamer",
-    "VintageStream",
     "Window",
     "backfill",
-    "backfill_by_vintage",
     "feature_set_of",
     "find_indicator",
     "frame_bars",

@@ -95,7 +95,7 @@ def open_loop(
     DataError
         For a file of instruments that cannot be read.
     InputError
-        For instruments that no book here can hold.
+        For instruments whose lots no book can count.
     MissingStateError
         Where drift is watched and there is no calibration.
     """

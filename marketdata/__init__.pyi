@@ -8,7 +8,6 @@ from .point_in_time.corporate_actions import apply_actions as apply_actions
 from .point_in_time.external_series import attach_series as attach_series
 from .point_in_time.membership import MembershipHistory as MembershipHistory
 from .point_in_time.universe import Universe as Universe
-from .point_in_time.vintages import Vintages as Vintages
 from .quality.checks import check_bars as check_bars
 from .quality.cleaning import Policies as Policies
 from .quality.cleaning import clean_bars as clean_bars
@@ -37,7 +36,6 @@ __all__ = [
     "SourceFamily",
     "Thresholds",
     "Universe",
-    "Vintages",
     "apply_actions",
     "attach_series",
     "check_bars",

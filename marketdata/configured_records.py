@@ -14,8 +14,8 @@ from marketdata.point_in_time.corporate_actions import read_actions
 from marketdata.point_in_time.external_series import ExternalSeries
 from marketdata.point_in_time.membership import MembershipHistory
 from marketdata.point_in_time.observations import read_observations
-from marketdata.point_in_time.point_in_time_records import PointInTimeRecords
-from marketdata.point_in_time.universe import SECTOR, Universe
+from marketdata.point_in_time.point_in_time_records import SECTOR_COLUMN, PointInTimeRecords
+from marketdata.point_in_time.universe import Universe
 
 FILE_SETTINGS = ("universe", "sectors", "series", "actions")
 """Settings of `data` that name a file of records."""
@@ -110,7 +110,7 @@ def _series(settings: DataSettings) -> ExternalSeries | None:
     observations = read_observations(Path(settings.series))
     series = ExternalSeries(observations, (), timedelta(days=days) if days else None)
     try:
-        series.require_free((*BARS_SCHEMA.names, MEMBER_COLUMN, SECTOR))
+        series.require_free((*BARS_SCHEMA.names, MEMBER_COLUMN, SECTOR_COLUMN))
     except InputError as error:
         raise InputError(f"{settings.series}: {error}") from error
     return series

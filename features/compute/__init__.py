@@ -1,4 +1,4 @@
-"""Computation of feature sets: in batch, by vintage, or bar by bar.
+"""Computation of feature sets: in batch or bar by bar.
 
 Bars enter, `FeatureFrame`s or rows leave. Nothing here is stored.
 """

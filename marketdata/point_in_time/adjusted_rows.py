@@ -13,7 +13,7 @@ Delisting Bias in CRSP Data", Journal of Finance 52).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ import pyarrow as pa
 from alphaloop.bars import PRICE_COLUMNS, FloatMatrix, Timestamps, to_datetime64
 from alphaloop.clock import as_utc
 from alphaloop.errors import DataError
-from marketdata.point_in_time.action_record import CorporateAction
+from marketdata.point_in_time.action_record import MICROSECOND, CorporateAction
 from marketdata.point_in_time.corporate_actions import actions_known_at, adjustment_of
 
 FINAL_BARS = 21
@@ -30,7 +30,6 @@ FINAL_BARS = 21
 MIN_FINAL_SHARE = 1e-4
 """Smallest final price, as a share of the last close: prices are above 0."""
 _ALWAYS = datetime.max.replace(tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 def adjust_rows(table: pa.Table, actions: Sequence[CorporateAction]) -> pa.Table:
@@ -107,7 +106,7 @@ def adjustment_as_known(
     # Between two changes of what is known of the past, actions only add factors from their ex-date on.
     for first, last, until in zip([0, *bounds], [*bounds, len(timestamps)], [*changes, _ALWAYS], strict=True):
         if first < last:
-            known = actions_known_at(actions, until if until is _ALWAYS else until - _MICROSECOND)
+            known = actions_known_at(actions, until if until is _ALWAYS else until - MICROSECOND)
             result[first:last] = adjustment_of(timestamps, close, known)[first:last]
     return result
 

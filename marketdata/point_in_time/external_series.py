@@ -17,12 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from alphaloop.bars import BARS_SCHEMA, BarPanel, FloatMatrix, Slice, to_datetime64
-from alphaloop.errors import DataError, InputError, UnknownNameError
-from marketdata.point_in_time.observations import KEY_COLUMNS, OBSERVATIONS_SCHEMA, normalise_observations
+from alphaloop.bars import BARS_SCHEMA, BarPanel, FloatMatrix
+from alphaloop.errors import InputError, UnknownNameError
+from marketdata.point_in_time.observations import normalise_observations
 
-MICROSECOND = timedelta(microseconds=1)
-"""Smallest difference between two moments."""
 Nanoseconds = npt.NDArray[np.int64]
 _ALL = ""
 
@@ -67,43 +65,6 @@ def attach_series(
     times = np.asarray(bars.timestamps, dtype="datetime64[ns]").astype(np.int64)
     values = series.at(times, bars.symbols, np.isfinite(bars.close))
     return replace(bars, extra={**bars.extra, **values})
-
-
-class ExternalSeriesStream:
-    """Streaming counterpart of `attach`: the same values, one live slice at a time.
-
-    Starts with `observations`; each becomes visible once the slices have reached its publication. Further
-    ones are added with `publish`. A series of `columns` without any observation yet is NaN.
-    """
-
-    def __init__(
-        self, observations: pa.Table, columns: Sequence[str] = (), max_age: timedelta | None = None
-    ) -> None:
-        self._series = ExternalSeries(normalise_observations(observations), tuple(columns), max_age)
-        self._last: np.datetime64 | None = None
-
-    def attach(self, bars: Slice) -> Slice:
-        """Return `bars` with the extra columns. Raises `DataError` for a slice before the last one."""
-        self._series.require_free((*BARS_SCHEMA.names, *bars.extra))
-        moment = to_datetime64(bars.timestamp)
-        if self._last is not None and moment < self._last:
-            raise DataError(f"the bar of {moment} is before that of {self._last}; bars come in order")
-        self._last = moment
-        times = moment.astype(np.int64).reshape(1)
-        columns = self._series.at(times, bars.symbols, np.isfinite(bars.close)[None])
-        return replace(bars, extra={**bars.extra, **{name: values[0] for name, values in columns.items()}})
-
-    def publish(self, observations: pa.Table) -> pa.Table:
-        """Add further observations, and return them with their effective publication: store those.
-
-        Observations published by the last bar that arrive only now count as published just after it, since
-        that bar did not know them; of several late versions of one observation, only the last is kept.
-        """
-        arrived = normalise_observations(observations)
-        if self._last is not None and len(arrived):
-            arrived = _not_before(arrived, self._last + np.timedelta64(MICROSECOND))
-        self._series.add(arrived)
-        return arrived
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,24 +119,19 @@ class ExternalSeries:
             raise InputError(f"max_age is {max_age}; it must be above 0")
         self.columns = columns or tuple(sorted(set(observations["series"].to_pylist())))
         self._max_age = None if max_age is None else int(np.timedelta64(max_age, "ns").astype(np.int64))
-        self._rows = OBSERVATIONS_SCHEMA.empty_table()
+        names = pa.array(list(self.columns), pa.string())
+        rows = observations.filter(pc.is_in(observations["series"], value_set=names))
         self._known: dict[tuple[str, str], _SymbolSeries] = {}
-        self.add(observations)
+        for group in rows.group_by(["series", "symbol"]).aggregate([]).to_pylist():
+            series, symbol = group["series"], group["symbol"]
+            same = pc.and_(pc.equal(rows["series"], series), pc.equal(rows["symbol"], symbol))
+            self._known[series, symbol] = _SymbolSeries.of(rows.filter(same))
 
     def require_free(self, taken: Sequence[str]) -> None:
         """Raise `InputError` for a series with the name of a column."""
         for name in self.columns:
             if name in taken:
                 raise InputError(f"the series '{name}' is called like a column of the bars; rename it")
-
-    def add(self, rows: pa.Table) -> None:
-        """Add further observations."""
-        selected = rows.filter(pc.is_in(rows["series"], value_set=pa.array(list(self.columns), pa.string())))
-        self._rows = normalise_observations(pa.concat_tables([self._rows, selected]))
-        for group in selected.group_by(["series", "symbol"]).aggregate([]).to_pylist():
-            series, symbol = group["series"], group["symbol"]
-            same = pc.and_(pc.equal(self._rows["series"], series), pc.equal(self._rows["symbol"], symbol))
-            self._known[series, symbol] = _SymbolSeries.of(self._rows.filter(same))
 
     def at(
         self, times: Nanoseconds, symbols: tuple[str, ...], has_bar: npt.NDArray[np.bool_]
@@ -193,21 +149,3 @@ class ExternalSeries:
                     values[:, column] = known.at(times, self._max_age)
             columns[name] = np.where(has_bar, values, np.nan)
         return columns
-
-
-def _not_before(rows: pa.Table, soonest: np.datetime64) -> pa.Table:
-    """Return `rows` with every earlier publication moved to `soonest`, in the last version only."""
-    kind = rows.schema.field("published").type
-    first = pa.array([soonest.astype("datetime64[ns]")], pa.timestamp("ns")).cast(kind)[0]
-    late = pc.less(rows["published"], first)
-    moved = rows.filter(late)
-    if not len(moved):
-        return rows
-    # Rows are sorted by publication: the highest number of each observation is its last version.
-    numbered = moved.append_column("number", pa.array(range(len(moved)), pa.int64()))
-    last = numbered.group_by(list(KEY_COLUMNS[:3])).aggregate([("number", "max")])["number_max"]
-    versions = moved.take(last)
-    stamps = pa.array([first.value] * len(versions), pa.int64()).cast(kind)
-    index = moved.schema.get_field_index("published")
-    shifted = versions.set_column(index, moved.schema.field("published"), stamps)
-    return normalise_observations(pa.concat_tables([shifted, rows.filter(pc.invert(late))]))

@@ -1,7 +1,7 @@
 """Memberships of groups (a universe, a sector) over time, and the publication of each.
 
-Each has two times, as in `marketdata.point_in_time.vintages`: the period for which it holds and the moment
-from which it was known.
+Each has two times: the period for which it holds and the moment from which it was known (bitemporal tables:
+Snodgrass 1999, "Developing Time-Oriented Database Applications in SQL").
 """
 
 from __future__ import annotations

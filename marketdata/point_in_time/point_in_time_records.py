@@ -22,7 +22,9 @@ from marketdata.point_in_time.action_record import CorporateAction
 from marketdata.point_in_time.adjusted_rows import adjust_rows, delisted_from
 from marketdata.point_in_time.external_series import ExternalSeries
 from marketdata.point_in_time.membership import MembershipHistory
-from marketdata.point_in_time.universe import SECTOR, Universe
+from marketdata.point_in_time.universe import Universe
+
+SECTOR_COLUMN = "sector"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class PointInTimeRecords:
                     member[times >= to_datetime64(gone[symbol]), column] = False
             columns[MEMBER_COLUMN] = member.astype(np.float64)
         if self.sectors is not None:
-            columns[SECTOR] = self.sectors.codes(times, symbols)
+            columns[SECTOR_COLUMN] = self.sectors.codes(times, symbols)
         if self.series is not None:
             present: npt.NDArray[Any] = np.ones((len(times), len(symbols)), dtype=bool)
             columns |= self.series.at(times.astype(np.int64), symbols, present)

@@ -48,7 +48,7 @@ class ReferenceData:
             raise error if str(error).startswith(str(path)) else DataError(f"{path}: {error}") from error
 
     def symbols(self) -> tuple[str, ...]:
-        """Return every symbol that ever had terms, sorted, expired and delisted ones included."""
+        """Return every symbol that ever had terms, sorted, delisted ones included."""
         return tuple(sorted(self._versions))
 
     def versions(self, symbol: str) -> tuple[Instrument, ...]:
@@ -72,22 +72,6 @@ class ReferenceData:
                 f"{first.isoformat()}"
             )
         return holding[-1]
-
-    def chain(self, root: str, as_of: datetime) -> tuple[Instrument, ...]:
-        """Return the contracts of `root` known at `as_of`, by expiry, expired ones included.
-
-        `UnknownNameError` for a root without contracts.
-        """
-        moment = as_utc(as_of)
-        known = [
-            self.instrument(symbol, moment)
-            for symbol, versions in self._versions.items()
-            if any(max(_since(version)) <= moment for version in versions)
-        ]
-        contracts = [contract for contract in known if contract.root == root and root]
-        if not contracts:
-            raise UnknownNameError("root", root, {contract.root for contract in known if contract.root})
-        return tuple(sorted(contracts, key=lambda contract: (str(contract.expiry), contract.symbol)))
 
 
 def _since(version: Instrument) -> tuple[datetime, datetime]:

@@ -13,16 +13,14 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from alphaloop.bars import BarPanel
 from features import parity
-from features.compute.batch import FeatureFrame
-from features.compute.vintage_backfill import backfill_by_vintage
+from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import FeatureSet, catalogue_feature_set
 from marketdata.point_in_time.action_record import CorporateAction
-from marketdata.point_in_time.vintages import Vintages
+from marketdata.point_in_time.adjusted_rows import adjust_rows
 
 BARS, CUT = 130, 90
 
@@ -52,25 +50,9 @@ def sampled(bars: BarPanel) -> FeatureSet:
     return FeatureSet([f"f{place} = {one.formula}" for place, one in enumerate(chosen)], warmup=False)
 
 
-def published(bars: BarPanel, at: int, factor: float = 1.0) -> pa.Table:
-    """Rows of `bars` from `at` on, published with their bar, or revised by `factor` a day after."""
-    table = (
-        bars._take(slice(at, None)).to_table() if factor == 1.0 else bars._take(slice(at, at + 1)).to_table()
-    )
-    later = pa.scalar(timedelta(days=1) if factor != 1.0 else timedelta(0), pa.duration("ns"))
-    moments = pa.compute.add(table["timestamp"], later)
-    for name in ("open", "high", "low", "close"):
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, name, pa.compute.multiply(table[name], factor))
-    return table.append_column("published", moments)
-
-
-def features_of(
-    bars: BarPanel, actions: list[CorporateAction], revised: list[int], chosen: FeatureSet
-) -> FeatureFrame:
-    """Features by vintage of bars with actions and with revisions of some bars a day after them."""
-    rows = pa.concat_tables([published(bars, 0), *(published(bars, at, 1.01) for at in revised)])
-    return backfill_by_vintage(Vintages(rows, tuple(actions), symbols=bars.symbols), chosen)
+def features_of(bars: BarPanel, actions: list[CorporateAction], chosen: FeatureSet) -> FeatureFrame:
+    """Features of bars that are adjusted by what was known at each."""
+    return backfill(BarPanel.from_table(adjust_rows(bars.to_table(), actions), bars.symbols), chosen)
 
 
 def action(bars: BarPanel, at: int, days_late: int, value: float) -> CorporateAction:
@@ -80,9 +62,9 @@ def action(bars: BarPanel, at: int, days_late: int, value: float) -> CorporateAc
 
 
 def assert_nothing_later_is_seen(chosen: FeatureSet, bars: BarPanel) -> None:
-    """Other bars, actions and revisions after the cut leave every feature at or before it as it was."""
+    """Other bars and actions after the cut leave every feature at or before it as it was."""
     early = [action(bars, 30, -10, 2.0), action(bars, 50, 4, 1.5)]
-    before = features_of(bars, early, [60], chosen)
+    before = features_of(bars, early, chosen)
     other = universes.market(99, bars=BARS)
     mixed = {
         name: np.vstack([getattr(bars, name)[: CUT + 1], getattr(other, name)[CUT + 1 :]])
@@ -92,9 +74,9 @@ def assert_nothing_later_is_seen(chosen: FeatureSet, bars: BarPanel) -> None:
         name: np.vstack([values[: CUT + 1], other.extra[name][CUT + 1 :]])
         for name, values in bars.extra.items()
     }
-    # A split before the cut that is published after it, one after it, and revisions on both sides.
+    # A split before the cut that is published after it, and one after it.
     later = [action(bars, CUT - 20, 40, 3.0), action(bars, CUT + 10, -1, 4.0)]
-    after = features_of(replace(bars, **mixed, extra=extra), [*early, *later], [60, CUT, CUT + 5], chosen)
+    after = features_of(replace(bars, **mixed, extra=extra), [*early, *later], chosen)
     one, two = before.values[: CUT + 1], after.values[: CUT + 1]
     same = (one == two) | (np.isnan(one) & np.isnan(two))
     seen = [name for place, name in enumerate(chosen.names) if not same[:, :, place].all()]
@@ -104,14 +86,14 @@ def assert_nothing_later_is_seen(chosen: FeatureSet, bars: BarPanel) -> None:
 
 
 def test_nothing_published_later_is_seen() -> None:
-    """A sample of the catalogue sees no later bar, corporate action or revision."""
+    """A sample of the catalogue sees no later bar or corporate action."""
     bars = universes.market(bars=BARS)
     assert_nothing_later_is_seen(sampled(bars), bars)
 
 
 @pytest.mark.long
 def test_nothing_published_later_is_seen_by_any_indicator() -> None:
-    """No feature of the whole catalogue sees a later bar, corporate action or revision."""
+    """No feature of the whole catalogue sees a later bar or corporate action."""
     bars = universes.market(bars=BARS)
     assert_nothing_later_is_seen(whole(bars), bars)
 

@@ -15,20 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphaloop.bars import BarPanel, to_datetime
-from alphaloop.errors import DamagedStoreError, DataError, UnknownNameError
+from alphaloop.errors import DataError
 from features.compute.batch import backfill
 from features.feature_set import DEFAULT
-from marketdata.point_in_time.action_record import ACTION_KINDS, CorporateAction
+from marketdata.point_in_time.action_record import CorporateAction
 from marketdata.point_in_time.corporate_actions import (
     action_factor,
     actions_known_at,
     apply_actions,
     read_actions,
 )
-from marketdata.point_in_time.delistings import delisting_returns, delistings
 from marketdata.source import close_only_panel
 from marketdata.sources.registry import find_source
-from marketdata.storage.actions_store import ActionsStore, actions_hash
 
 Apply = Callable[[BarPanel, list[CorporateAction], datetime], BarPanel]
 EARLY = datetime(2000, 1, 1, tzinfo=UTC)
@@ -300,25 +298,7 @@ def test_adjustments_grow_forward_alone(real_bars: BarPanel) -> None:
         )
 
 
-# -- delistings ------------------------------------------------------------------------------------
-
-
-def test_a_delisting_keeps_the_past_and_says_how_it_ended() -> None:
-    """The bars stay; the return to what holders got stands at the first bar without it, once published."""
-    bars = panel([10.0, 8.0, np.nan, np.nan], [1.0] * 4, symbols="AB")
-    end = action("delisting", -0.75, bars, 2, published=moment(bars, 3))
-    assert delistings(bars, [end], moment(bars, 2)) == []
-    (found,) = delistings(bars, [end], moment(bars, 3))
-    assert (found.symbol, found.last, found.close, found.proceeds) == ("A", moment(bars, 1), 8.0, 2.0)
-    ahead = replace(end, ex_date=moment(bars, 3).date(), published=EARLY)
-    assert delistings(bars, [ahead], moment(bars, 2)) == []
-    returns = delisting_returns(bars, [end], moment(bars, 3))
-    assert np.argwhere(np.isfinite(returns)).tolist() == [[2, 0]]
-    assert returns[2, 0] == -0.75
-    assert adjusted(bars, end)[:2] == [10.0, 8.0]
-
-
-# -- files and the store ---------------------------------------------------------------------------
+# -- files -----------------------------------------------------------------------------------------
 
 ROWS = """symbol,ex_date,published,kind,value,currency
 AAPL,2020-08-31,2020-07-30T20:30:00Z,split,4,
@@ -368,44 +348,3 @@ def test_malformed_rows_are_named(tmp_path: Path, cells: str, message: str) -> N
     with pytest.raises(DataError, match=message) as caught:
         read_actions(path)
     assert str(path) in str(caught.value)
-
-
-def test_the_store_gives_back_what_was_saved(tmp_path: Path) -> None:
-    """The hash depends on the actions alone, not on their order; loading verifies it."""
-    (tmp_path / "a.csv").write_text(ROWS)
-    actions = read_actions(tmp_path / "a.csv")
-    store = ActionsStore(tmp_path / "store")
-    identity = store.save(actions)
-    assert store.save(actions[::-1]) == identity == actions_hash(actions)
-    assert sorted(store.load(identity), key=str) == sorted(actions, key=str)
-    assert actions_hash([replace(actions[0], value=5.0), actions[1]]) != identity
-    assert store.load(store.save([])) == []
-    with pytest.raises(UnknownNameError, match=identity[:12]):
-        store.load("0" * 64)
-
-
-def test_a_damaged_store_says_so(tmp_path: Path) -> None:
-    """A file whose content does not hash to its name, or that is no Parquet, is named as damaged."""
-    store = ActionsStore(tmp_path)
-    one = CorporateAction("A", date(2020, 1, 2), EARLY, "split", 2.0)
-    kept, other = store.save([one]), store.save([replace(one, value=3.0)])
-    paths = {identity: tmp_path / f"{identity}.actions.parquet" for identity in (kept, other)}
-    paths[kept].write_bytes(paths[other].read_bytes())
-    with pytest.raises(DamagedStoreError, match="does not hash"):
-        store.load(kept)
-    paths[kept].write_bytes(b"PAR1")
-    with pytest.raises(DamagedStoreError, match="fetch its corporate actions anew"):
-        store.load(kept)
-
-
-def test_all_kinds_survive_the_store(tmp_path: Path) -> None:
-    """Every kind of action, with every field set, is the same after a round trip."""
-    actions = [
-        CorporateAction(
-            "A", date(2020, 1, 2), EARLY, kind, 0.1 + 0.2, "EUR",  # type: ignore[arg-type]
-            "B" if kind == "symbol_change" else "", "Europe/Paris", "id",
-        )
-        for kind in ACTION_KINDS
-    ]  # fmt: skip
-    store = ActionsStore(tmp_path)
-    assert sorted(store.load(store.save(actions)), key=str) == sorted(actions, key=str)

@@ -13,9 +13,8 @@ from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.errors import DataError
 from marketdata.connectors.daily_factor import DailyFactor
 from marketdata.point_in_time.action_record import CorporateAction
+from marketdata.point_in_time.adjusted_rows import adjust_rows
 from marketdata.point_in_time.corporate_actions import actions_known_at, apply_actions, read_actions
-from marketdata.point_in_time.delistings import delistings
-from marketdata.point_in_time.vintages import Vintages, first_prints
 from marketdata.source import close_only_panel
 
 EX = date(2020, 3, 4)
@@ -115,19 +114,20 @@ def test_a_split_that_is_told_under_both_names_counts_once() -> None:
 
 
 def test_a_delisting_that_is_told_twice_is_one() -> None:
-    """Two rows of one delisting give one entry."""
-    bars = panel([10.0, 9.0, np.nan, np.nan])
-    assert len(delistings(bars, [action("delisting", -1.0)] * 2, LATE)) == 1
+    """Two rows of one delisting close the series once."""
+    table = panel([10.0, 9.0, np.nan, np.nan], [1.0] * 4, symbols="AB").to_table()
+    closed = BarPanel.from_table(adjust_rows(table, [action("delisting", -0.5)] * 2))
+    assert closed.close[:, 0].tolist() == [10.0, 9.0, 4.5, 4.5]
 
 
-def test_an_action_that_is_published_again_changes_no_vintage() -> None:
+def test_an_action_that_is_published_again_changes_nothing() -> None:
     """Published once more after its ex-date, a dividend counts once in what is known then, and before."""
-    bars = panel([100.0, 100.0, 80.0, 80.0])
+    table = panel([100.0, 100.0, 80.0, 80.0]).to_table()
     paid = action("cash_dividend", 20.0)
     again = replace(paid, published=to_datetime(TIMES[2]) + timedelta(hours=1))
-    known = Vintages(first_prints(bars), (paid,)).with_actions([again])
-    for moment, expected in ((TIMES[2], [1.0, 1.0, 1.25]), (TIMES[3], [1.0, 1.0, 1.25, 1.25])):
-        assert known.as_of(to_datetime(moment)).adjustment[:, 0].tolist() == pytest.approx(expected)
+    assert adjust_rows(table, [paid, again])["adjustment"].to_pylist() == pytest.approx(
+        [1.0, 1.0, 1.25, 1.25]
+    )
 
 
 def test_a_file_with_contradictions_is_refused_by_name(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from alphaloop.bars import BarPanel
 from alphaloop.errors import DataError, InputError, UnknownNameError
-from marketdata.point_in_time.external_series import ExternalSeriesStream, attach_series
+from marketdata.point_in_time.external_series import ExternalSeries, attach_series
 from marketdata.point_in_time.observations import normalise_observations, read_observations
+from marketdata.point_in_time.point_in_time_records import PointInTimeRecords
 from marketdata.source import close_only_panel
 
 SYMBOLS = ("A", "B")
@@ -163,56 +164,19 @@ def test_nothing_published_later_changes_a_value_before(cut: int) -> None:
     assert any((one.extra[name][cut + 1 :] != other.extra[name][cut + 1 :]).any() for name in names)
 
 
-@pytest.mark.parametrize("begin", [0, 25])
-def test_the_stream_gives_what_the_batch_gives(begin: int) -> None:
-    """Bar by bar, with observations that come in as they are published, slices carry the batch's values."""
+def test_slices_have_what_the_batch_gives() -> None:
+    """Bar by bar, slices are given the batch's values."""
     panel, rows, age = bars(), random_rows(4), timedelta(days=9)
     whole = attach_series(panel, rows, max_age=age)
-    names = tuple(whole.extra)
-    published = rows["published"].to_numpy().astype("datetime64[ns]")
-    stamps = panel.timestamps
-    first = stamps[begin]
-    stream = ExternalSeriesStream(rows.filter(pa.array(published <= first)), names, age)
-    for row in range(begin, len(panel)):
-        if row > begin:
-            fresh = (published > stamps[row - 1]) & (published <= stamps[row]) & (published > first)
-            assert stream.publish(rows.filter(pa.array(fresh))).num_rows == fresh.sum()
-        found = stream.attach(panel.at(row))
-        for name in names:
-            np.testing.assert_array_equal(found.extra[name], whole.extra[name][row], f"{name} at {row}")
+    records = PointInTimeRecords(series=ExternalSeries(rows, (), age))
+    for row, one in enumerate(panel.slices()):
+        for name, values in records.annotate_slice(one).extra.items():
+            np.testing.assert_array_equal(values, whole.extra[name][row], f"{name} at {row}")
 
 
-def test_what_arrives_late_counts_from_then_on() -> None:
-    """News of the past that comes in after a bar is given back dated just after it, its last version only,
-    and a batch over what was given back repeats the stream.
-    """
-    panel = bars(30)
-    stream = ExternalSeriesStream(table(f"x,,{at('01-02')},2020-01-02,1"), ("x",))
-    lived = [stream.attach(panel.at(row)).extra["x"][0] for row in range(10)]
-    kept = stream.publish(
-        table(
-            f"x,,{at('01-05')},2020-01-05,5",
-            f"x,,{at('01-06')},2020-01-05,6",
-            f"x,,{at('01-13')},2020-01-13,7",
-        )
-    )
-    assert kept["value"].to_pylist() == [6, 7]
-    assert stream.publish(kept) == kept
-    lived += [stream.attach(panel.at(row)).extra["x"][0] for row in range(10, 30)]
-    again = attach_series(
-        panel, pa.concat_tables([normalise_observations(table(f"x,,{at('01-02')},2020-01-02,1")), kept])
-    )
-    np.testing.assert_array_equal(lived, again.extra["x"][:, 0])
-    np.testing.assert_array_equal(lived[8:13], [1, 1, 6, 6, 7])
-
-
-def test_a_stream_refuses_bars_out_of_order_and_names_that_are_taken() -> None:
-    """Bars come in order; a series may not be called like a column; a series may be named before it is."""
+def test_names_that_are_taken_or_unknown_are_refused() -> None:
+    """A series may not be called like a column, and is among the observations; an age is above 0."""
     panel = bars(10)
-    stream = ExternalSeriesStream(cpi(), ("cpi", "later"))
-    assert np.isnan(stream.attach(panel.at(5)).extra["later"]).all()
-    with pytest.raises(DataError, match="come in order"):
-        stream.attach(panel.at(4))
     with pytest.raises(InputError, match="'cpi' is called like a column"):
         attach_series(attach_series(panel, cpi()), cpi())
     with pytest.raises(InputError, match="'close' is called like a column"):

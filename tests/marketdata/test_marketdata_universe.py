@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.errors import DataError, UnknownNameError
-from marketdata.point_in_time.action_record import CorporateAction
-from marketdata.point_in_time.delistings import delistings
 from marketdata.point_in_time.membership import Membership, MembershipHistory
 from marketdata.point_in_time.universe import Universe
 from marketdata.source import close_only_panel
@@ -47,7 +45,13 @@ def universe() -> Universe:
     history = MembershipHistory(
         [member("GOOD", 0), member("GONE", 0), member("GONE", 0, 4, 3), member("LATE", 2, published=1)]
     )
-    sectors = MembershipHistory(
+    return Universe("INDEX", history)
+
+
+@pytest.fixture
+def sectors() -> MembershipHistory:
+    """LATE moves from one sector to another on day 5."""
+    return MembershipHistory(
         [
             member("GOOD", 0, group="Technology"),
             member("GONE", 0, group="Energy"),
@@ -56,7 +60,6 @@ def universe() -> Universe:
             member("LATE", 5, group="Airlines"),
         ]
     )
-    return Universe("INDEX", history, sectors)
 
 
 def test_the_universe_of_the_past_holds_who_failed_later(universe: Universe) -> None:
@@ -65,16 +68,6 @@ def test_the_universe_of_the_past_holds_who_failed_later(universe: Universe) -> 
     assert universe.members(day(3)) == ("GONE", "GOOD", "LATE")
     assert universe.members(day(4)) == ("GOOD", "LATE")
     assert universe.symbols() == ("GONE", "GOOD", "LATE")
-    close = universe.restrict(bars_of(6)).close
-    np.testing.assert_array_equal(np.isfinite(close), [
-        [True, True, False], [True, True, False], [True, True, True], [True, True, True],
-        [True, False, True], [True, False, True],
-    ])  # fmt: skip
-    bars = bars_of(6)
-    bars.close[4:, 1] = np.nan
-    end = CorporateAction("GONE", day(4).date(), day(3), "delisting", -1.0)
-    (delisting,) = delistings(bars, [end], day(5))
-    assert (delisting.last, delisting.close, delisting.proceeds) == (day(3), 103.0, 0.0)
 
 
 def test_an_end_is_unknown_until_it_is_published() -> None:
@@ -91,35 +84,31 @@ def test_a_start_that_never_came_leaves_no_trace_after_its_recall() -> None:
     assert [history.members(day(number), "INDEX") for number in range(5)] == [()] * 5
 
 
-def test_sectors_are_codes_as_of_each_bar(universe: Universe) -> None:
-    """A symbol changes its code when it changes sector, and has none while it is outside the universe."""
-    codes = universe.panel(bars_of(6)).extra["sector"]
-    assert universe.sectors is not None
+def test_sectors_are_codes_as_of_each_bar(sectors: MembershipHistory) -> None:
+    """A symbol changes its code when it changes sector."""
+    codes = sectors.codes(bars_of(6).timestamps, NAMES)
     energy, technology, airlines = (
-        universe.sectors.groups().index(name) for name in ("Energy", "Technology", "Airlines")
+        sectors.groups().index(name) for name in ("Energy", "Technology", "Airlines")
     )
     np.testing.assert_array_equal(codes[:, 0], [technology] * 6)
-    np.testing.assert_array_equal(codes[:, 1], [energy] * 4 + [np.nan] * 2)
-    np.testing.assert_array_equal(codes[:, 2], [np.nan] * 2 + [energy] * 3 + [airlines])
-    alone = replace(universe, sectors=None).panel(bars_of(6)).extra["sector"]
-    np.testing.assert_array_equal(np.isfinite(alone), np.isfinite(codes))
+    np.testing.assert_array_equal(codes[:, 1], [energy] * 6)
+    np.testing.assert_array_equal(codes[:, 2], [energy] * 5 + [airlines])
 
 
-def test_a_sector_named_later_changes_no_code(universe: Universe) -> None:
+def test_a_sector_named_later_changes_no_code(sectors: MembershipHistory) -> None:
     """Codes are given in the order of publication: a group that is added keeps all others where they are."""
-    assert universe.sectors is not None
-    earlier = [one for one, _ in universe.sectors._known]
+    earlier = [one for one, _ in sectors._known]
     more = MembershipHistory([*earlier, member("NEW", 7, group="Aerospace")])
-    assert more.groups() == (*universe.sectors.groups(), "Aerospace")
+    assert more.groups() == (*sectors.groups(), "Aerospace")
     times = bars_of(6).timestamps
-    np.testing.assert_array_equal(more.codes(times, NAMES), universe.sectors.codes(times, NAMES))
+    np.testing.assert_array_equal(more.codes(times, NAMES), sectors.codes(times, NAMES))
 
 
-def test_what_is_published_later_changes_no_earlier_member(universe: Universe) -> None:
+def test_what_is_published_later_changes_no_earlier_member(
+    universe: Universe, sectors: MembershipHistory
+) -> None:
     """Whatever is said after day 3, mask, codes and members up to day 3 stay as they were."""
-    histories = [universe.memberships, universe.sectors]
-    for history in histories:
-        assert history is not None
+    for history in (universe.memberships, sectors):
         kept = [one for one, _ in history._known if one.published <= day(3)]
         fewer = MembershipHistory(kept)
         times = bars_of(4).timestamps
@@ -149,16 +138,6 @@ def test_matrix_and_question_agree(rows: list[tuple[str, int, int | None, int]])
     for row, moment in enumerate(bars.timestamps):
         named = history.members(to_datetime(moment), "INDEX")
         assert named == tuple(sorted(name for name, inside in zip(NAMES, mask[row], strict=True) if inside))
-
-
-def test_restricting_takes_every_column(universe: Universe) -> None:
-    """Outside the universe prices, volume and extra columns are gone; the adjustment stays."""
-    bars = replace(bars_of(6), extra={"sentiment": np.ones((6, 3))}, volume=np.ones((6, 3)))
-    kept = universe.restrict(bars)
-    for values in (kept.close, kept.volume, kept.extra["sentiment"]):
-        assert np.isnan(values[5, 1]) and np.isfinite(values[5, 0])
-    np.testing.assert_array_equal(kept.adjustment, bars.adjustment)
-    np.testing.assert_array_equal(bars.extra["sentiment"], 1.0)
 
 
 def test_impossible_memberships_are_refused() -> None:

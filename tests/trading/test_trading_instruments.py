@@ -132,7 +132,7 @@ def test_fills_are_on_the_tick_against_the_order(make_bars: Any) -> None:
         ("symbol,lot\nS00,1\n", "unknown instrument 'S01, S02, S03, S04'"),
         ("symbol,lot\nS00,-1\n", "instruments.csv: row 1: S00: lot is -1; it must be above 0"),
         ("symbol,lot\nS00,much\n", "instruments.csv: row 1, 'lot' is 'much'; give a number"),
-        ("symbol,multiplier\nS00,50\n", "S00 has the multiplier 50 and the expiry None; books hold"),
+        ("symbol,expiry\nS00,2020-03-20\n", "instruments.csv: row 1: unknown column 'expiry'; known: symbol"),
         ("symbol,lot\nS00,0.00015\n", "the lot of S00 is 0.00015; books count in 0.0001: give a multiple"),
     ],
 )

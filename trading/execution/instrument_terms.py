@@ -61,8 +61,7 @@ class InstrumentTerms:
         UnknownNameError
             For a symbol without terms.
         InputError
-            For terms that no book here can follow: a contract with an expiry or a multiplier, or a lot that
-            is no multiple of the smallest quantity.
+            For a lot that is no multiple of the smallest quantity that books count.
         """
         if not settings.instruments:
             return cls()
@@ -73,7 +72,7 @@ class InstrumentTerms:
             raise UnknownNameError("instrument", shown, reference.symbols(), where=settings.instruments)
         for symbol in symbols:
             for version in reference.versions(symbol):
-                _require_tradable(version, settings.instruments)
+                _require_countable_lot(version, settings.instruments)
         return cls(reference)
 
     def lots(self, symbols: Sequence[str], as_of: datetime) -> tuple[Decimal, ...]:
@@ -101,12 +100,7 @@ NO_TERMS = InstrumentTerms()
 """Terms of a book that names no instruments."""
 
 
-def _require_tradable(instrument: Instrument, file: str) -> None:
-    if instrument.expiry is not None or instrument.multiplier != 1:
-        raise InputError(
-            f"{file}: {instrument.symbol} has the multiplier {instrument.multiplier} and the expiry "
-            f"{instrument.expiry}; books hold instruments without expiry at a multiplier of 1 only"
-        )
+def _require_countable_lot(instrument: Instrument, file: str) -> None:
     if instrument.lot % LOT and LOT % instrument.lot:
         raise InputError(
             f"{file}: the lot of {instrument.symbol} is {instrument.lot}; books count in {LOT}: give a "

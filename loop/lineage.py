@@ -67,7 +67,8 @@ def trace_order(settings: Settings, order_id: str) -> Lineage:
     answer = answers[0]
     registry = Registry(settings.paths.registry)
     cards = [registry.card(one["model"], one["version"]) for one in answers]
-    bars = BarPanel.from_table(SnapshotStore(settings.paths.snapshots).load(answer["snapshot"]))
+    store = SnapshotStore(settings.paths.snapshots)
+    bars = BarPanel.from_table(store.load(answer["snapshot"]))
     difference = max(_score_difference(settings, registry, one, bars) for one in answers)
     checks = {
         "the same order is decided again": replayed,
@@ -86,6 +87,10 @@ def trace_order(settings: Settings, order_id: str) -> Lineage:
             "bars",
             "data snapshot",
             f"{answer['snapshot'][:16]}… ({bars.timestamps[-1].astype('datetime64[D]')})",
+        ),
+        *(
+            ("bars", f"records of data.{name}", ", ".join(f"{digest[:16]}…" for digest in digests))
+            for name, digests in store.records_of(answer["snapshot"]).items()
         ),
         ("features", "feature set", f"{answer['feature_set'][:16]}…"),
         ("training", "pipeline run", cards[0].pipeline_run or "first training"),

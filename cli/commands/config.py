@@ -48,14 +48,22 @@ def show(everything: Everything = False, json: AsJson = False) -> None:
 
 @app.command()
 def check() -> None:
-    """Read the settings and find their strategy; what is wrong is named, with exit code 2."""
+    """Read the settings and the files of records that they name, and find their strategy.
+
+    What is wrong is named, with exit code 2.
+    """
     from alphaloop.settings import settings
     from cli import output
     from cli.next_steps import next_step
     from cli.settings_reference import origins
+    from marketdata.configured_records import configured_records
+    from trading.execution.instrument_terms import InstrumentTerms
     from trading.strategy import configured_strategy
 
-    configured_strategy(settings.load_settings().trading)
+    chosen = settings.load_settings()
+    configured_strategy(chosen.trading)
+    configured_records(chosen.data)
+    InstrumentTerms.from_settings(chosen.trading, ())
     changed = sum(source != "default" for source in origins().values())
     output.print_line(f"{changed} settings differ from their defaults, nothing wrong")
     output.print_next(next_step("config check"))

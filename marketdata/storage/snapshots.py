@@ -168,6 +168,21 @@ class SnapshotStore:
                 raise _damaged(path, error) from error
         return self._known[snapshot_id]
 
+    def records_of(self, snapshot_id: str) -> dict[str, list[str]]:
+        """Return the digests of the files of records behind a snapshot, by setting, oldest first.
+
+        There are several of a file that was added to between the snapshot's base and its last delta.
+        """
+        records: dict[str, list[str]] = {}
+        link: str | None = snapshot_id
+        while link is not None:
+            described = self.describe(link)
+            for name, digest in described.records.items():
+                if digest not in records.setdefault(name, []):
+                    records[name].insert(0, digest)
+            link = described.parent
+        return records
+
     def latest(self, source: str | None = None) -> Snapshot | None:
         """Return the snapshot stored last, of `source` if one is named; None where there is none."""
         heads = [head for head in self._heads() if source in (None, _read_head(head)[1])]

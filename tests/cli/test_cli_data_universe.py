@@ -12,9 +12,11 @@ import pytest
 from alphaloop.bars import BarPanel
 from alphaloop.settings import settings
 from cli import main
+from cli.commands import trade
 from loop import workspace
 from marketdata.configured_source import chosen_identity, newest_snapshot
 from marketdata.source import identity_of
+from marketdata.storage.incremental import update_snapshot
 from marketdata.storage.snapshots import SnapshotStore
 
 HEAD = "symbol,start,end,published"
@@ -89,6 +91,30 @@ def test_bars_are_stored_with_their_members(capsys: pytest.CaptureFixture[str], 
     inside = (days >= np.datetime64("2005-03-01")) & (days < np.datetime64("2008-06-02"))
     np.testing.assert_array_equal(bars.extra["member"][:, 2] == 1.0, inside)
     assert (bars.extra["member"][:, :2] == 1.0).all()
+
+
+@pytest.mark.usefixtures("chosen")
+def test_members_may_be_added_while_bars_go_on(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    """A delta has what the file says by then, stored bars keep what was known, and both digests are named."""
+    run(capsys, "features", "build", "--until", "2007-12-31")
+    chosen = settings.load_settings()
+    first = newest_snapshot(chosen)
+    write(
+        home, *MEMBERS[:2], MEMBERS[2], "MSFT,2005-03-01T00:00:00Z,2005-06-01T00:00:00Z,2008-02-01T00:00:00Z"
+    )
+    market = trade._market(chosen, "2008-01-02:2008-03-31")
+    assert first is not None
+    assert market.snapshot.source == first.source
+    assert (market.past.extra["member"][-500:, 2] == 1.0).all()
+    days = market.future.timestamps.astype("datetime64[D]")
+    np.testing.assert_array_equal(
+        market.future.extra["member"][:, 2] == 1.0, days < np.datetime64("2008-02-01")
+    )
+    store = SnapshotStore(chosen.paths.snapshots)
+    later = update_snapshot(store, workspace.workspace_source(chosen), market.past.symbols)
+    assert later.parent == first.id
+    assert store.records_of(later.id) == {"universe": [first.records["universe"], later.records["universe"]]}
+    assert first.records != later.records
 
 
 def test_without_the_setting_nothing_changes(
@@ -174,9 +200,10 @@ def test_a_bad_file_is_refused_in_one_line(
 ) -> None:
     """The line names file, row, value and way out."""
     write(home, *rows)
-    for verb in (("data", "check"), ("data", "universe", "--as-of", "2006-01-03"), ("features", "build")):
-        if says.startswith("none") and verb[1] == "universe":
-            continue
+    verbs = [("data", "check"), ("features", "build")]
+    if not says.startswith("none"):
+        verbs += [("data", "universe"), ("config", "check")]
+    for verb in verbs:
         error = run(capsys, *verb, code=2)[1]
         assert says in error
         assert error.count("alphaloop: ") == 1 and "Traceback" not in error

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from alphaloop.bars import BarPanel
+from alphaloop.clock import ReplayClock
 from alphaloop.universe_mask import MEMBER_COLUMN, outside_universe
 from features.compute.batch import backfill
 from features.compute.stream import FeatureStream
 from features.feature_set import FeatureSet
+from features.store.online_reader import OnlineReader
+from features.store.streamer import Streamer
 from models.dataset import make_dataset
 
 JOINS, LEAVES = 200, 320
@@ -55,6 +59,15 @@ def test_a_stream_gives_the_features_of_backfill(bars: BarPanel) -> None:
     stream = FeatureStream(FEATURES, bars.symbols, bars.part(0, JOINS - 5))
     for index in range(JOINS - 5, LEAVES + 5):
         np.testing.assert_array_equal(stream.update(bars.at(index)), frame.values[index])
+
+
+def test_the_online_store_masks_who_is_no_member(bars: BarPanel, tmp_path: Path) -> None:
+    """A symbol that left has no window to be scored on, and comes back as missing; members are complete."""
+    clock = ReplayClock(bars.at(LEAVES - 1).timestamp)
+    with Streamer(tmp_path, FEATURES, bars.symbols, bars.part(0, LEAVES), 1, clock) as streamer:
+        streamer.publish(bars.at(LEAVES), "s")
+        read = OnlineReader(tmp_path).read(bars.symbols, bars.at(LEAVES).timestamp, 1)
+    assert [one.value for one in read.statuses] == ["missing", *["ok"] * (len(bars.symbols) - 1)]
 
 
 def test_labels_of_symbols_outside_the_universe_are_not_learned_from(bars: BarPanel) -> None:

@@ -88,10 +88,7 @@ def trace_order(settings: Settings, order_id: str) -> Lineage:
             "data snapshot",
             f"{answer['snapshot'][:16]}… ({bars.timestamps[-1].astype('datetime64[D]')})",
         ),
-        *(
-            ("bars", f"records of data.{name}", ", ".join(f"{digest[:16]}…" for digest in digests))
-            for name, digests in store.records_of(answer["snapshot"]).items()
-        ),
+        *record_steps(store, answer["snapshot"]),
         ("features", "feature set", f"{answer['feature_set'][:16]}…"),
         ("training", "pipeline run", cards[0].pipeline_run or "first training"),
         (
@@ -114,6 +111,14 @@ def trace_order(settings: Settings, order_id: str) -> Lineage:
     ]
     named += [{"step": "check", "label": "its decision", "value": unknown}] if unknown else []
     return Lineage(order_id, all(checks.values()), named)
+
+
+def record_steps(store: SnapshotStore, snapshot: str) -> list[tuple[str, str, str]]:
+    """Return step, label and digests of each file of records behind the bars of `snapshot`."""
+    return [
+        ("bars", f"file of data.{name}", ", ".join(f"{digest[:16]}…" for digest in digests))
+        for name, digests in store.records_of(snapshot).items()
+    ]
 
 
 def _replayed(settings: Settings, order_id: str) -> tuple[bool, str]:

@@ -32,7 +32,8 @@ def order_providers(settings: Settings, order_id: str) -> dict[str, Any]:
         `bar`: provider of the bar on which the order's symbol was decided ("" with a single source);
         `bars`: the same by symbol; `disputed`: symbols that were reduce-only because providers disagreed;
         `features`: for each snapshot named by a prediction, its rows by provider and the number of disputed
-        rows. Rows without a provider count for the snapshot's source.
+        rows, and the digests of its files of records (members, actions, …) by setting. Rows without a
+        provider count for the snapshot's source.
 
     Raises
     ------
@@ -66,4 +67,4 @@ def _rows(store: SnapshotStore, snapshot: str) -> dict[str, Any]:
     else:
         counts[source] = table.num_rows
     disputed = pc.sum(table[DISPUTED_COLUMN]).as_py() if DISPUTED_COLUMN in table.schema.names else 0
-    return {"rows": counts, "disputed": disputed or 0}
+    return {"rows": counts, "disputed": disputed or 0, "records": store.records_of(snapshot)}

@@ -61,7 +61,7 @@ def _trade(home: Path, told: bool) -> Settings:
     clock, costs, forecaster = ReplayClock(datetime(2020, 1, 2, tzinfo=UTC)), CostModel(), Stored(bars)
     store = SnapshotStore(settings.paths.snapshots)
     past = replace(bars.between(end=bars.at(PAST - 1).timestamp), providers=None, disputed=None)
-    snapshot = store.save(past.to_table(), "vendor").id
+    snapshot = store.save(past.to_table(), "vendor", {"universe": "a" * 64}).id
     with Journal(settings.paths.journal, settings.paths.anchors, clock) as journal:
         engine = TradingEngine(
             symbols=SYMBOLS,
@@ -95,6 +95,7 @@ def test_an_order_leads_to_the_providers_of_its_bars_and_features(tmp_path: Path
     bar = int((datetime.fromisoformat(last["as_of"]) - datetime(2020, 1, 2, 21, tzinfo=UTC)).days)
     assert features["rows"] == {"vendor": PAST * 3, "first": (8 - PAST) * 3, "second": (bar - 7) * 3}
     assert features["disputed"] == 1
+    assert features["records"] == {"universe": ["a" * 64]}
     assert all(one["disputed"] == (["BBB"] if one["as_of"][:10] == "2020-01-11" else []) for one in told)
 
 

@@ -104,13 +104,14 @@ def _line_of(settings: Settings, store: SnapshotStore, progress: TradingProgress
 
     Returns None where it is gone or belongs to another market.
     """
-    symbols = set(settings.data.symbols or workspace.workspace_source(settings).symbols())
+    symbols = settings.data.symbols or workspace.workspace_source(settings).symbols()
     for name in progress.snapshots if progress else ():
         try:
             snapshot = store.describe(name)
         except UnknownNameError:
             continue
-        if snapshot.source == chosen_identity(settings) and symbols == set(_symbols(store, snapshot)):
+        same_source = snapshot.source == chosen_identity(settings)
+        if same_source and workspace.holds_symbols(settings, _symbols(store, snapshot), symbols):
             return snapshot
     return None
 

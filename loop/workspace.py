@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from alphaloop.errors import InputError, MissingStateError, UnknownNameError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from alphaloop.bars import BarPanel
     from alphaloop.settings.settings import Settings
     from marketdata.quality.checks import Thresholds
@@ -86,13 +88,23 @@ def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
     snapshot = incremental.newest_of_source(store, source) or take_snapshot(settings)
     bars = BarPanel.from_table(store.load(snapshot.id))
     symbols = settings.data.symbols or source.symbols()
-    if symbols and set(symbols) != set(bars.symbols):
+    if symbols and not holds_symbols(settings, bars.symbols, symbols):
         raise InputError(
             f"the newest snapshot of '{source.name}' holds {len(bars.symbols)} symbols "
             f"({', '.join(bars.symbols[:4])}, …) and the settings ask for {len(symbols)} "
             f"({', '.join(symbols[:4])}, …); set data.symbols, or store these with: alphaloop features build"
         )
     return snapshot, bars
+
+
+def holds_symbols(settings: Settings, stored: Sequence[str], symbols: Sequence[str]) -> bool:
+    """Return True if bars of `stored` symbols are those of the market with `symbols`.
+
+    Of a universe's members, those without a bar in the time that is stored may be missing.
+    """
+    if settings.data.universe and not settings.data.symbols:
+        return set(stored) <= set(symbols)
+    return set(stored) == set(symbols)
 
 
 def extended_bars(settings: Settings, snapshot: Snapshot, until: datetime | None = None) -> BarPanel:

@@ -61,10 +61,15 @@ def adjust_rows(table: pa.Table, actions: Sequence[CorporateAction]) -> pa.Table
     by_symbol: dict[str, list[CorporateAction]] = {}
     for action in actions:
         by_symbol.setdefault(action.symbol, []).append(action)
-    for symbol in sorted(set(symbols.tolist()) & by_symbol.keys()):
-        own, rows = by_symbol[symbol], np.flatnonzero(symbols == symbol)
+    names, columns = np.unique(symbols.astype(str), return_inverse=True)
+    order = np.lexsort((times, columns))
+    for symbol, rows in zip(
+        names.tolist(), np.split(order, np.cumsum(np.bincount(columns))[:-1]), strict=True
+    ):
+        own = by_symbol.get(symbol, [])
+        if not own:
+            continue
         _require_raw(symbol, adjustment[rows], own)
-        rows = rows[np.argsort(times[rows], kind="stable")]
         adjustment[rows] = adjustment_as_known(times[rows], close[rows], own)
         final += _final_bars(table, rows, market, times[rows], own)
     index = table.schema.get_field_index("adjustment")

@@ -117,6 +117,30 @@ def test_members_may_be_added_while_bars_go_on(capsys: pytest.CaptureFixture[str
     assert first.records != later.records
 
 
+def test_a_member_without_bars_in_the_time_that_is_stored_is_no_error(
+    capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member that failed before `data.start` has no bar, and the others are read and gone on from."""
+    lines = ["symbol,date,close"]
+    lines += [f"GONE,2019-01-{day:02},10" for day in range(2, 5)]
+    lines += [
+        f"{name},{year}-01-{day:02},{day}" for year in (2019, 2020) for day in range(2, 9) for name in "AB"
+    ]
+    (home / "bars").mkdir()
+    (home / "bars" / "bars.csv").write_text("\n".join(lines) + "\n")
+    write(home, *(f"{name},2010-01-01T00:00:00Z,,2010-01-01T00:00:00Z" for name in ("A", "B", "GONE")))
+    for name, value in (
+        ("SOURCE", "folder:bars?calendar=24/7"),
+        ("UNIVERSE", "members.csv"),
+        ("START", "2020-01-01"),
+    ):
+        monkeypatch.setenv(f"ALPHALOOP_DATA__{name}", value)
+    monkeypatch.setenv("ALPHALOOP_FEATURES__SET", '["return_1"]')
+    run(capsys, "features", "build", "--until", "2020-01-06")
+    assert workspace.latest_bars(settings.load_settings())[1].symbols == ("A", "B")
+    assert len(trade._market(settings.load_settings(), "").future) == 2
+
+
 def test_without_the_setting_nothing_changes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,15 @@ def test_the_notebook_shows_features_of_the_bars(template: str, monkeypatch: pyt
     assert own["range_position_20"].dropna().between(0, 1).all()  # type: ignore[index]
 
 
+RECORDS = {
+    "members.csv": "symbol,start,published\nAAPL,2010-01-01T00:00:00Z,2010-01-01T00:00:00Z\n",
+    "actions.csv": "symbol,kind,ex_date,published,value\nAAPL,split,2020-08-31,2020-07-30T20:30:00Z,4\n",
+    "releases.csv": "series,published,value\ncpi,2012-01-19T13:30:00Z,2.2\n",
+    "instruments.csv": "symbol,lot\nAAPL,1\n",
+}
+"""Files that the examples of templates name."""
+
+
 def test_every_default_that_a_template_shows_is_accepted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +150,8 @@ def test_every_default_that_a_template_shows_is_accepted(
         Path(template).mkdir()
         shutil.copytree(TEMPLATE_FOLDER / "shared" / "own", Path(template) / "own")
         (Path(template) / "alphaloop.toml").write_text("\n".join(lines))
+        for name, content in RECORDS.items():
+            (Path(template) / name).write_text(content)
         monkeypatch.chdir(template)
         assert main.run_command(["config", "check"]) == 0, capsys.readouterr().err
         assert main.run_command(["features", "list", "--in-use", "--json"]) == 0, capsys.readouterr().err

@@ -172,6 +172,25 @@ def test_moving_the_capital_is_not_charged_to_the_model() -> None:
     assert step.net_return == pytest.approx(-step.turnover * CostModel().rate)
 
 
+def test_a_paper_book_sells_who_leaves_the_universe() -> None:
+    """From the bar after that of leaving on, the symbol's crash costs the book nothing."""
+    close, _ = _market(20, 8)
+    crashed = close.copy()
+    crashed[12:, 0] *= 0.1
+    outside = np.zeros(close.shape, dtype=bool)
+    outside[10:, 0] = True
+    scores = np.random.default_rng(8).normal(size=close.shape)
+
+    def returns(close: np.ndarray, outside: np.ndarray | None) -> list[float]:
+        gauge = PerformanceTracker(AllocationStrategy(), CostModel(), NAMES)
+        masks = [None] * len(close) if outside is None else outside
+        bars = enumerate(zip(close, scores, masks, strict=True))
+        return [gauge.read(START + timedelta(days=bar), *row).net_return for bar, row in bars]
+
+    np.testing.assert_allclose(returns(crashed, outside), returns(close, outside), rtol=1e-12)
+    assert returns(crashed, None)[12] < returns(close, None)[12] - 0.01
+
+
 def test_outcomes_of_several_bars_do_not_overlap() -> None:
     """With a horizon of five the IC looks at returns over five bars, once every five bars."""
     close, _ = _market(23, 9)

@@ -10,6 +10,7 @@ import pytest
 from alphaloop.bars import to_datetime
 from alphaloop.forecasts import Route
 from alphaloop.rollout_document import RolloutDocument, RolloutState
+from alphaloop.universe_mask import MEMBER_COLUMN
 from features.feature_set import DEFAULT
 from monitoring.drift_check import live_features
 from rollouts import operations
@@ -126,6 +127,23 @@ def test_a_failure_counts_once_for_each_sleeve(universe: Universe) -> None:
         rows = [champion, challenger, *failures]
         seen = witness.observe(document, as_of, rows, bars.between(end=as_of))
         assert seen is not None and seen.errors == 2
+
+
+def test_observations_name_who_is_no_member(universe: Universe) -> None:
+    """Live and past observations carry the members of their bar; bars without members name none."""
+    index, bars = FIRST + 1, universe.bars
+    as_of = to_datetime(bars.timestamps[index])
+    member = np.ones(bars.close.shape)
+    member[:, 0] = 0.0
+    document, rows = _document(universe), universe.rows(index, "1", "2")
+    witness = ObservationBuilder(ScoreRecomputation(universe.registry, DEFAULT), Guards(250.0, 0.0))
+    plain = witness.observe(document, as_of, rows, bars.between(end=as_of))
+    seen = witness.observe(
+        document, as_of, rows, replace(bars, extra={MEMBER_COLUMN: member}).between(end=as_of)
+    )
+    assert plain is not None and plain.outside is None
+    assert seen is not None and seen.outside is not None
+    assert np.flatnonzero(seen.outside).tolist() == [0]
 
 
 def _document(universe: Universe) -> RolloutDocument:

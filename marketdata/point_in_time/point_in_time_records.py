@@ -75,7 +75,10 @@ class PointInTimeRecords:
             actions that do not fit the bars (`marketdata.point_in_time.adjusted_rows`).
         """
         if self.actions:
-            table = adjust_rows(table, self.actions)
+            try:
+                table = adjust_rows(table, self.actions)
+            except DataError as error:
+                raise DataError(f"data.actions: {error}") from error
         row_symbols = table["symbol"].to_numpy(zero_copy_only=False)
         row_times = table["timestamp"].to_numpy().astype("datetime64[ns]")
         symbols, columns = np.unique(row_symbols.astype(str), return_inverse=True)

@@ -138,7 +138,10 @@ def test_actions_are_shown_as_known_at_a_day(capsys: pytest.CaptureFixture[str],
             [*ACTIONS, f"KO,split,{SPLIT},2019-02-02T12:00:00Z,5"],
             "leave one out, or give both one identifier",
         ),
-        (["KO,cash_dividend,2019-04-01,2019-03-15T12:00:00Z,900"], "is not below the close before it"),
+        (
+            ["KO,cash_dividend,2019-04-01,2019-03-15T12:00:00Z,900"],
+            "data.actions: cash_dividend of KO on 2019-04-01: 900.0 USD a share is not below",
+        ),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(

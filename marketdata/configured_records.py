@@ -29,14 +29,10 @@ def has_records(settings: DataSettings) -> bool:
 def records_identity(settings: DataSettings) -> str:
     """Return the name of the settings' records; empty where there are none.
 
-    Files are named by their absolute paths. Their content is not part of the name: records are added over
-    time, and bars that are stored keep what was known at their close.
+    Files are named by their absolute paths, as the settings are. Their content is not part of the name:
+    records are added over time, and bars that are stored keep what was known at their close.
     """
-    parts = [
-        f"{name}={Path(getattr(settings, name)).resolve()}"
-        for name in FILE_SETTINGS
-        if getattr(settings, name)
-    ]
+    parts = [f"{name}={getattr(settings, name)}" for name in FILE_SETTINGS if getattr(settings, name)]
     if settings.universe_group:
         parts.append(f"universe_group={settings.universe_group}")
     return "&".join(parts)

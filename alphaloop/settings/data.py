@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from alphaloop.settings.base import MAX_DAYS, Section
+from alphaloop.settings.base import MAX_DAYS, FileName, Section
 
 
 def _day(value: Any) -> Any:
@@ -35,7 +35,7 @@ class DataSettings(Section):
     start: Annotated[str, BeforeValidator(_day)] = Field(
         "", description="first day of history, as 2015-01-31; empty means the first bar of the source"
     )
-    universe: str = Field(
+    universe: FileName = Field(
         "",
         description="file of the universe's members over time (symbol, group, start, end, published); empty "
         "means that all symbols always belong to it",
@@ -43,12 +43,12 @@ class DataSettings(Section):
     universe_group: str = Field(
         "", description="group of `universe` that is traded; may be empty where the file has one group"
     )
-    sectors: str = Field(
+    sectors: FileName = Field(
         "",
         description="file of the symbols' sectors over time, as `universe`; gives the column `sector`, as in "
         "rank(x, by=data.sector)",
     )
-    series: str = Field(
+    series: FileName = Field(
         "",
         description="file of external series (series, symbol, published, effective, value); each series is a "
         "column of the bars as it was known, as data.cpi in a formula",
@@ -59,7 +59,7 @@ class DataSettings(Section):
         le=MAX_DAYS,
         description="days since its publication after which a value of `series` is missing; 0 means never",
     )
-    actions: str = Field(
+    actions: FileName = Field(
         "",
         description="file of corporate actions (symbol, kind, ex_date, published, value), by which bars as "
         "traded are adjusted; empty means the adjustment of the source",

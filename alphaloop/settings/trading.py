@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from alphaloop.settings.base import Section
+from alphaloop.settings.base import FileName, Section
 
 
 class TradingSettings(Section):
@@ -18,7 +18,7 @@ class TradingSettings(Section):
         ge=20,
         description="number of capital sleeves (virtual books); canary shares are shares of their number",
     )
-    instruments: str = Field(
+    instruments: FileName = Field(
         "",
         description="file of the instruments' terms (symbol, lot, tick, start, published): orders are whole "
         "lots, and prices whole ticks; empty means lots of 0.0001 and no tick",

@@ -254,6 +254,17 @@ def test_a_group_is_chosen_by_name(
     assert "data.universe names no file" in run(capsys, "data", "universe", code=2)[1]
 
 
+@pytest.mark.usefixtures("chosen")
+def test_a_file_is_the_same_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of a pipeline in another folder is given the settings, and reads the same file."""
+    here = settings.load_settings()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    there = settings.settings_from_json(here.model_dump_json())
+    assert chosen_identity(there) == chosen_identity(here)
+    assert workspace.workspace_source(there).symbols() == ("AAPL", "IBM", "MSFT")
+
+
 def test_a_file_that_is_not_there_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,10 @@ FILE_SETTINGS = ("universe", "sectors", "series", "actions")
 """Settings of `data` that name a file of records."""
 
 
+OPTION_SETTINGS = ("universe_group", "series_max_age_days")
+"""Settings of `data` that change what is read of such a file."""
+
+
 def has_records(settings: DataSettings) -> bool:
     """Return True if the settings name any file of records."""
     return any(getattr(settings, name) for name in FILE_SETTINGS)
@@ -33,8 +37,7 @@ def records_identity(settings: DataSettings) -> str:
     records are added over time, and bars that are stored keep what was known at their close.
     """
     parts = [f"{name}={getattr(settings, name)}" for name in FILE_SETTINGS if getattr(settings, name)]
-    if settings.universe_group:
-        parts.append(f"universe_group={settings.universe_group}")
+    parts += [f"{name}={getattr(settings, name)}" for name in OPTION_SETTINGS if getattr(settings, name)]
     return "&".join(parts)
 
 

@@ -14,6 +14,7 @@ from alphaloop.decision.returns import bar_returns, forward_returns
 from alphaloop.settings.settings import load_settings
 from cli import main
 from loop import workspace
+from marketdata.configured_source import chosen_identity
 from trading.backtest import run_backtest
 
 DAYS = [str(day) for day in np.arange("2019-01-02", "2019-07-01", dtype="datetime64[D]") if np.is_busday(day)]
@@ -193,7 +194,9 @@ def test_series_are_columns_as_they_were_published(
         1.0, 2.0, 2.0, 2.5,
     ]  # fmt: skip
     assert np.isnan(bars.extra["pe"][:, bars.symbols.index("PEP")]).all()
+    before = chosen_identity(load_settings())
     monkeypatch.setenv("ALPHALOOP_DATA__SERIES_MAX_AGE_DAYS", "40")
+    assert chosen_identity(load_settings()) != before
     run(capsys, "features", "build")
     aged = workspace.latest_bars(load_settings())[1].extra["cpi"][:, bars.symbols.index("PEP")]
     assert np.isnan(aged[_row(bars, "2019-05-02")])

@@ -5,8 +5,9 @@ The messages are those of `tritonclient`; any other client of the protocol gets 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from serving.protocol.messages import (
     Scores,
     protobuf_messages,
 )
-from serving.protocol.tensors import encode_bytes, split_bytes
+from serving.protocol.tensors import MAX_CACHED_BYTES, encode_bytes, split_bytes
 
 
 class RequestCodec:
@@ -82,9 +83,8 @@ class RequestCodec:
         try:
             contents = _contents(message)
             lineage = {name: _value(parameter) for name, parameter in message.parameters.items()}
-            return _forecast(
-                message, symbols, as_of, contents[SCORES], split_bytes(contents[STATUSES]), lineage
-            )
+            statuses = _statuses(contents[STATUSES])
+            return _forecast(message, symbols, as_of, contents[SCORES], statuses, lineage)
         except (KeyError, ValueError) as error:
             raise self._stranger(error) from error
 
@@ -95,7 +95,7 @@ class RequestCodec:
             generation = message.parameters["generation"].int64_param
             columns = {name: _texts(contents[name]) for name in LINEAGE}
             answer_of = np.frombuffer(contents[ANSWER], "<i8").tolist()
-            scores, statuses = contents[SCORES], list(split_bytes(contents[STATUSES]))
+            scores, statuses = contents[SCORES], _statuses(contents[STATUSES])
             count, width = len(symbols), 4 * len(symbols)
             answers = [
                 _forecast(
@@ -161,7 +161,7 @@ def _forecast(
     symbols: tuple[str, ...],
     as_of: datetime,
     scores: bytes,
-    statuses: Iterable[bytes],
+    statuses: tuple[SymbolStatus, ...],
     lineage: Mapping[str, Any],
 ) -> Forecast:
     when = lineage["feature_timestamp"]
@@ -171,7 +171,7 @@ def _forecast(
         feature_timestamp=datetime.fromisoformat(when) if when else as_of,
         symbols=symbols,
         scores=tuple(np.frombuffer(scores, "<f4").tolist()),
-        statuses=tuple(SymbolStatus(status.decode()) for status in statuses),
+        statuses=statuses,
         model=message.model_name,
         version=lineage["version"],
         digest=lineage["digest"],
@@ -181,6 +181,19 @@ def _forecast(
         snapshot=lineage["snapshot"],
         generation=int(lineage["generation"]),
     )
+
+
+def _statuses(content: bytes) -> tuple[SymbolStatus, ...]:
+    decode = _decode_same_statuses if len(content) <= MAX_CACHED_BYTES else _decode_statuses
+    return decode(content)
+
+
+def _decode_statuses(content: bytes) -> tuple[SymbolStatus, ...]:
+    return tuple(SymbolStatus(status.decode()) for status in split_bytes(content))
+
+
+# Answers repeat their statuses nearly always.
+_decode_same_statuses = lru_cache(maxsize=64)(_decode_statuses)
 
 
 def _texts(content: bytes) -> list[str]:

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 import numpy as np
 
@@ -48,6 +49,8 @@ UNSUPPORTED_REQUEST_PARAMETERS = {
     "sequence_end": "sequences of requests", "priority": "priorities of requests",
 }  # fmt: skip
 _LENGTH = struct.Struct("<I")
+# Tensors of texts up to this size are cached, as clients and answers repeat them.
+MAX_CACHED_BYTES = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,18 @@ def require_supported_parameters(name: str, parameters: Container[str]) -> None:
             )
 
 
+def encode_same_bytes(texts: tuple[str, ...]) -> bytes:
+    """Encode texts that consecutive answers repeat, as `encode_bytes` does; short ones are cached."""
+    if len(texts) + sum(map(len, texts)) > MAX_CACHED_BYTES:
+        return encode_bytes(texts)
+    return _encode_same_bytes(texts)
+
+
+@lru_cache(maxsize=64)
+def _encode_same_bytes(texts: tuple[str, ...]) -> bytes:
+    return encode_bytes(texts)
+
+
 def encode_bytes(texts: Iterable[str]) -> bytes:
     """Encode texts as the raw content of a BYTES tensor."""
     return join_bytes(text.encode() for text in texts)
@@ -192,6 +207,11 @@ def _require_vector(name: str, shape: Sequence[int]) -> None:
 
 def _decode_texts(name: str, count: int, raw: bytes, max_bytes: int) -> tuple[str, ...]:
     """Decode the texts of a BYTES tensor of `count` elements of at most `max_bytes`."""
+    decode = _decode_same_texts if len(raw) <= MAX_CACHED_BYTES else _decode_each_text
+    return decode(name, count, raw, max_bytes)
+
+
+def _decode_each_text(name: str, count: int, raw: bytes, max_bytes: int) -> tuple[str, ...]:
     texts: list[str] = []
     try:
         for element in split_bytes(raw):
@@ -209,6 +229,10 @@ def _decode_texts(name: str, count: int, raw: bytes, max_bytes: int) -> tuple[st
     if len(texts) != count:
         raise InvalidRequestError(f"input '{name}' has {len(texts)} elements, its shape says {count}")
     return tuple(texts)
+
+
+# A client asks for the same symbols and route keys at each bar.
+_decode_same_texts = lru_cache(maxsize=64)(_decode_each_text)
 
 
 def _first_repeated(texts: Sequence[str]) -> str:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from alphaloop.forecasts import SymbolStatus
 from serving.protocol.messages import (
     ANSWER,
     EXTENSIONS,
@@ -24,18 +23,17 @@ from serving.protocol.messages import (
     PLATFORM,
     SCORES,
     SERVER_NAME,
-    STATUSES,
     InferenceRequest,
     InferenceResponse,
     InvalidRequestError,
     ModelDescription,
     protobuf_messages,
 )
-from serving.protocol.request_limits import LARGE_SYMBOLS
 from serving.protocol.tensors import (
     Parameter,
     Tensor,
     encode_bytes,
+    encode_same_bytes,
     join_bytes,
     read_request,
     require_input,
@@ -130,18 +128,8 @@ def raw_output(response: InferenceResponse, name: str) -> bytes:
         return response.scores.astype("<f4", copy=False).tobytes()
     if name == ANSWER:
         return np.array(response.answer_of, "<i8").tobytes()
-    if name != STATUSES:
-        return encode_bytes(response.texts(name))
-    if len(response.statuses) > LARGE_SYMBOLS:
-        # Long tuples hardly ever repeat, and would fill the cache.
-        return encode_bytes(response.statuses)
-    return _statuses(response.statuses)
-
-
-@lru_cache(maxsize=64)
-def _statuses(statuses: tuple[SymbolStatus, ...]) -> bytes:
-    """Encode the output `statuses`, which is nearly always the same."""
-    return encode_bytes(statuses)
+    texts = response.texts(name)
+    return encode_bytes(texts) if name in VARYING_PARAMETERS else encode_same_bytes(texts)
 
 
 def encode_server_metadata() -> Any:

@@ -37,7 +37,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2
         (("data", "show", "--fo", "2019"), "No such option: --fo"),
         (("data", "stream", "--bars", "x"), "Invalid value for '--bars'"),
         (("data", "list", "all"), "unexpected extra argument"),
-        (("audit", "replay"), "Missing argument 'order_id'; see: alphaloop audit replay --help"),
+        (("audit", "providers"), "Missing argument 'order_id'; see: alphaloop audit providers --help"),
     ],
 )
 def test_a_wrong_word_of_the_command_line_is_one_line(

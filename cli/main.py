@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -75,8 +76,8 @@ def run_command(arguments: list[str]) -> int:
     return code
 
 
-def make_app() -> typer.Typer:
-    """Build the command with its verbs, in the order in which the loop runs."""
+def make_app(verbs: Sequence[str] = VERBS) -> typer.Typer:
+    """Build the command with its verbs, by default all, in the order in which the loop runs."""
     import importlib
 
     import typer
@@ -89,7 +90,7 @@ def make_app() -> typer.Typer:
         """
 
         def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-            return list(VERBS)
+            return list(verbs)
 
     app = typer.Typer(
         name="alphaloop",
@@ -101,7 +102,7 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     importlib.import_module("cli.global_options").register(app)
-    for verb in VERBS:
+    for verb in verbs:
         importlib.import_module(f"cli.commands.{verb}").register(app)
     return app
 
@@ -112,7 +113,7 @@ def _invoke(arguments: list[str]) -> int:
     from cli.log_output import open_logs
     from cli.shell_completion import is_completing, print_completions
 
-    command = typer.main.get_command(make_app())
+    command = typer.main.get_command(make_app(_verbs_of(arguments)))
     if is_completing():
         return print_completions(command)
     # `command.main` would report a wrong option in a frame of several lines and turn Ctrl-C into an exit.
@@ -132,6 +133,16 @@ def _invoke(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FOUND_WRONG
     return 0
+
+
+def _verbs_of(arguments: list[str]) -> Sequence[str]:
+    """Return the verbs that a command line can mean: importing the others would take a tenth of its start.
+
+    Without a verb in front, these are all: to list them, or to suggest one.
+    """
+    if not arguments or arguments[0] not in VERBS:
+        return VERBS
+    return arguments[:1]
 
 
 def _misused(error: Any) -> int:

@@ -85,6 +85,18 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_a_verb_imports_no_other(tmp_path: Path) -> None:
+    """Only the module of the verb in front is imported, so that a start stays short as verbs are added."""
+    program = (
+        "import sys\nfrom cli import main\nmain.run_command(['config', 'check'])\n"
+        "print([verb for verb in main.VERBS if f'cli.commands.{verb}' in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert result.stdout.splitlines()[-1] == "['config']", result.stderr
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("rollout", "--help"), ("train", "--help")])
 def test_help_answers_at_once(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """The best of three takes less of the processor than one heavy import would."""

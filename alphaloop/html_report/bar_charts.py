@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from html import escape
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from alphaloop.html_report.scale import Scale, value_ticks
-from alphaloop.html_report.svg import (
-    CHARACTER_WIDTH,
-    Frame,
-    bottom_axis,
-    drawing,
-    first_free_row,
-    line,
-    rectangle,
-    text,
-)
+import numpy as np
 
-Label = Callable[[float], str]
+from alphaloop.html_report.drawing import Frame, Label, drawing, keep_apart, keep_inside, round_values, write
+from alphaloop.html_report.svg import tag
 
+if TYPE_CHECKING:
+    from alphaloop.html_report.drawing import Axes
 
-def quantile(values: Sequence[float], share: float) -> float:
-    """Return the quantile at `share` by linear interpolation; NaN without values."""
-    ordered = sorted(values)
-    if not ordered:
-        return math.nan
-    rank = share * (len(ordered) - 1)
-    below, above = math.floor(rank), math.ceil(rank)
-    return ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+MIN_BAR_HEIGHT = 1.5
+"""Height at which also a count of one can be seen, in pixels."""
 
 
 def histogram(
@@ -45,14 +33,16 @@ def histogram(
 
     The last bar counts all values above the quantile `tail`; `marks` are vertical lines with names.
     """
-    finite = [value for value in values if math.isfinite(value)]
-    if not finite:
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
         return '<p class="nothing">Nothing was measured.</p>'
-    low, high = min(finite), max(quantile(finite, tail), *(value for value, _ in marks), min(finite) + 1e-9)
-    counts = [0] * (bins + 1)
-    for value in finite:
-        counts[min(int((value - low) / (high - low) * bins), bins)] += 1
-    draw = partial(_draw_histogram, counts, (low, high), marks, label)
+    low = finite.min()
+    high = max(np.quantile(finite, tail), *(value for value, _ in marks), low + 1e-9)
+    edges = np.linspace(low, high, bins + 1)
+    edges = np.append(edges, high + edges[1] - edges[0])
+    counts, _ = np.histogram(np.minimum(finite, edges[-1]), edges)
+    draw = partial(_draw_histogram, counts.tolist(), edges.tolist(), marks, label)
     wide = Frame(width=920, height=240, left=16, right=16, top=34)
     narrow = Frame(width=380, height=210, left=12, right=12, top=46)
     return drawing(draw, wide, narrow, title)
@@ -60,35 +50,37 @@ def histogram(
 
 def _draw_histogram(
     counts: list[int],
-    span: tuple[float, float],
+    edges: list[float],
     marks: Sequence[tuple[float, str]],
     label: Label,
+    axes: Axes,
     frame: Frame,
-) -> str:
-    low, high = span
-    step = (high - low) / (len(counts) - 1)
-    x = Scale(low, high + step, *frame.x)
-    y = Scale(0, max(counts), *frame.y)
-    parts = [line(frame.x[0], frame.y[0], frame.x[1], frame.y[0], "tick")]
-    for index, count in enumerate(counts):
-        if count:
-            first, last = low + index * step, low + (index + 1) * step
-            beyond = index == len(counts) - 1
-            interval = f"over {label(high)}" if beyond else f"{label(first)} – {label(last)}"
-            css = "bar muted" if beyond else "bar one"
-            top = min(y(count), frame.y[0] - 1.5)
-            width = x(last) - x(first) - 1
-            parts.append(rectangle(x(first), top, width, frame.y[0] - top, css, f"{interval}: {count}"))
-    rows: list[float] = []
-    for value, name in marks:
-        caption = f"{name} {label(value)}"
-        width = len(caption) * CHARACTER_WIDTH
-        start = min(x(value) + 5, frame.x[1] - width)
-        height = 12 + 14 * first_free_row(rows, start, start + width)
-        parts.append(line(x(value), height - 8, x(value), frame.y[0], "level warn"))
-        parts.append(text(start, height, caption, "label strong warn"))
-    ticks = value_ticks(low, high, 5 if frame.narrow else 10, label)
-    return "".join(parts) + bottom_axis(ticks, x, frame)
+) -> None:
+    axes.set_xlim(edges[0], edges[-1])
+    axes.set_ylim(0, max(counts))
+    axes.yaxis.set_visible(False)
+    round_values(axes.xaxis, 5 if frame.narrow else 10, label)
+    axes.axhline(0, gid=tag("tick"))
+    widths = [last - first - (edges[-1] - edges[0]) / frame.plot_width for first, last in pairwise(edges)]
+    least = MIN_BAR_HEIGHT * max(counts) / frame.plot_height
+    heights = [max(count, least) if count else 0 for count in counts]
+    spans = [f"{label(first)} – {label(last)}" for first, last in pairwise(edges)]
+    spans[-1] = f"over {label(edges[-2])}"
+    bars = axes.bar(edges[:-1], heights, widths, align="edge")
+    for bar, span, count in zip(bars, spans, counts, strict=True):
+        bar.set_gid(tag("bar muted" if bar is bars[-1] else "bar one", f"{span}: {count}"))
+        bar.set_visible(count > 0)
+    names = [
+        write(axes, (value, 1), f"{name} {label(value)}", "label strong warn",
+              offset=(5, frame.top - 12), of=axes.get_xaxis_transform())
+        for value, name in marks
+    ]  # fmt: skip
+    for name in names:
+        keep_inside(axes, name)
+    keep_apart(names, towards=axes.bbox.y0)
+    for (value, _), name in zip(marks, names, strict=True):
+        top = 1 + (name.get_window_extent().y0 - axes.bbox.y1) / frame.plot_height
+        axes.axvline(value, 0, top, gid=tag("level warn"), clip_on=False)
 
 
 def render_bars(entries: Sequence[tuple[str, float]], *, label: Label = "{:g}".format) -> str:

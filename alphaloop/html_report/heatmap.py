@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-from alphaloop.html_report.svg import CHARACTER_WIDTH, Frame, drawing, line, text
+from alphaloop.html_report.drawing import (
+    NOTHING_TO_DRAW,
+    Frame,
+    Label,
+    drawing,
+    hide_overlapping,
+    matplotlib_style,
+    text_width,
+    write,
+)
+from alphaloop.html_report.svg import tag
 
-Label = Callable[[float], str]
-STRONG_CHARACTER_WIDTH = 7.4
-"""Average width of a character in strong type, in pixels."""
+if TYPE_CHECKING:
+    from alphaloop.html_report.drawing import Axes
+
+MIN_CELL, MAX_CELL, MIN_NAMED_CELL = 5, 24, 9
+"""Heights of cells in pixels: the least, the most, and the least beside which a name has room."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,105 +60,103 @@ class Heatmap:
 def heatmap(chart: Heatmap) -> str:
     """Draw `chart`, or a note where there is nothing to draw."""
     if not chart.rows or not any(len(row) for row in chart.values):
-        return '<p class="nothing">Nothing was recorded to draw here.</p>'
-    return drawing(
-        partial(_draw, chart), _frame(chart, 920, 30, 270), _frame(chart, 380, 18, 118), chart.title
-    )
+        return NOTHING_TO_DRAW
+    with matplotlib_style():
+        wide, narrow = _frame(chart, 920, 270), _frame(chart, 380, 118)
+    return drawing(partial(_draw, chart), wide, narrow, chart.title)
 
 
-def _frame(chart: Heatmap, width: int, longest: int, room: int) -> Frame:
-    """Return a frame as high as the rows need.
+def _frame(chart: Heatmap, width: int, room: int) -> Frame:
+    """Return a frame as high as the rows need, with `room` pixels at most for their names.
 
     Where the columns are the rows, the cells are squares.
     """
-    character = STRONG_CHARACTER_WIDTH if chart.marked else CHARACTER_WIDTH
-    left = min(int(max(min(len(name), longest) for name in chart.rows) * character) + 18, room)
-    across = width - left - 8
-    height = 24 if chart.columns else across // len(chart.rows)
-    height = min(max(height, 5), 24)
+    longest = max(text_width(name, _name_css(chart, place)) for place, name in enumerate(chart.rows))
+    left = min(math.ceil(longest) + 14, room)
+    height = MAX_CELL if chart.columns else (width - left - 8) // len(chart.rows)
+    height = min(max(height, MIN_CELL), MAX_CELL)
     top = 26 if chart.columns else 6
     return Frame(
         width=width, height=top + height * len(chart.rows) + 4, left=left, right=8, top=top, bottom=4
     )
 
 
-def _draw(chart: Heatmap, frame: Frame) -> str:
-    height = (frame.y[0] - frame.y[1]) / len(chart.rows)
-    count = max(len(row) for row in chart.values)
-    width = (frame.x[1] - frame.x[0]) / count
-    if not chart.columns:
-        width = min(width, height)
-    parts = []
-    for index, (name, row) in enumerate(zip(chart.rows, chart.values, strict=True)):
-        top = frame.top + index * height
-        if height >= 9:
-            css = "label strong" if index in chart.marked else "label"
-            shown = _fitting(
-                name, frame.left - 14, STRONG_CHARACTER_WIDTH if index in chart.marked else CHARACTER_WIDTH
-            )
-            parts.append(text(frame.left - 8, top + height / 2 + 4, shown, css, "end"))
-        parts += _cells(chart, index, row, (frame.left, top, width, height), narrow=frame.narrow)
-    parts += _column_names(chart, frame, width)
+def _name_css(chart: Heatmap, row: int) -> str:
+    return "label strong" if row in chart.marked else "label"
+
+
+def _draw(chart: Heatmap, axes: Axes, frame: Frame) -> None:
+    rows, count = len(chart.rows), max(map(len, chart.values))
+    axes.set_xlim(0, count)
+    axes.set_ylim(rows, 0)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    height = frame.plot_height / rows
+    width = frame.plot_width / count if chart.columns else min(frame.plot_width / count, height)
+    axes.set_xlim(0, frame.plot_width / width)
+    if height >= MIN_NAMED_CELL:
+        for row, name in enumerate(chart.rows):
+            css = _name_css(chart, row)
+            shown = _fitting(name, frame.left - 14, css)
+            write(axes, (0, row + 0.5), shown, css, offset=(-8, -4), anchor="right")
+    hide_overlapping(
+        [
+            write(axes, (column + 0.5, 0), name, offset=(0, 9), anchor="center")
+            for column, name in enumerate(chart.columns)
+        ]
+    )
+    for row, values in enumerate(chart.values):
+        present = [
+            (column, value)
+            for column, value in enumerate(values)
+            if value is not None and math.isfinite(value)
+        ]
+        for tone, negative in ((chart.positive, False), (chart.negative, True)):
+            cells = [(column, value) for column, value in present if (value < 0) is negative]
+            if cells:
+                _draw_cells(chart, axes, row, cells, f"cell {tone}", (width, height), narrow=frame.narrow)
     for before in chart.breaks:
-        at = frame.top + before * height
-        parts.append(line(frame.left, at, frame.left + width * count, at, "cut"))
+        axes.plot((0, count), (before, before), gid=tag("cut"))
         if not chart.columns:
-            across = frame.left + before * width
-            parts.append(line(across, frame.top, across, frame.top + height * len(chart.rows), "cut"))
-    return "".join(parts)
+            axes.plot((before, before), (0, rows), gid=tag("cut"))
 
 
-def _cells(
+def _draw_cells(
     chart: Heatmap,
-    index: int,
-    row: Sequence[float | None],
-    box: tuple[float, float, float, float],
+    axes: Axes,
+    row: int,
+    cells: Sequence[tuple[int, float]],
+    css: str,
+    size: tuple[float, float],
     *,
     narrow: bool,
-) -> list[str]:
-    left, top, width, height = box
-    gap = 1.0 if min(width, height) > 8 else 0.0
-    parts = []
-    for column_index, value in enumerate(row):
-        if value is None or not math.isfinite(value):
-            continue
-        tone = chart.positive if value >= 0 else chart.negative
-        strength = min(abs(value) / chart.full_colour_value(), 1.0)
-        column = (chart.columns or chart.rows)[column_index]
-        x = left + column_index * width
-        # The narrow drawing is for phones, which have no pointer to show a tooltip.
-        tip = "" if narrow else f"<title>{_escaped(chart.rows[index], column)}: {chart.label(value)}</title>"
-        parts.append(
-            f'<rect x="{x:.1f}" y="{top:.1f}" width="{width - gap:.1f}" height="{height - gap:.1f}" '
-            f'class="cell {tone}" style="opacity:{0.04 + 0.96 * strength:.2f}">{tip}</rect>'
-        )
-        if chart.numbers and not narrow:
-            css = "label value" if strength < 0.55 else "label value over"
-            parts.append(text(x + width / 2, top + height / 2 + 4, chart.label(value), css, "middle"))
-    return parts
+) -> None:
+    """Draw cells of one row and one tone."""
+    strengths = [min(abs(value) / chart.full_colour_value(), 1.0) for _, value in cells]
+    columns = chart.columns or chart.rows
+    # The narrow drawing is for phones, which have no pointer to show a tooltip.
+    tips = [] if narrow else [
+        f"{' · '.join(dict.fromkeys((chart.rows[row], columns[column])))}: {chart.label(value)}"
+        for column, value in cells
+    ]  # fmt: skip
+    gap = 1.0 if min(size) > 8 else 0.0
+    axes.broken_barh(
+        [(column, 1 - gap / size[0]) for column, _ in cells],
+        (row, 1 - gap / size[1]),
+        facecolors=[("black", 0.04 + 0.96 * strength) for strength in strengths],
+        gid=tag(css, *tips),
+    )
+    if chart.numbers and not narrow:
+        for (column, value), strength in zip(cells, strengths, strict=True):
+            shade = "label value" if strength < 0.55 else "label value over"
+            at = (column + 0.5, row + 0.5)
+            write(axes, at, chart.label(value), shade, offset=(0, -4), anchor="center")
 
 
-def _column_names(chart: Heatmap, frame: Frame, width: float) -> list[str]:
-    """Draw the names above the columns, except those that would overlap the previous one."""
-    parts, used = [], -math.inf
-    for index, name in enumerate(chart.columns):
-        centre, half = frame.left + (index + 0.5) * width, len(name) * CHARACTER_WIDTH / 2
-        if centre - half > used + 4:
-            parts.append(text(centre, frame.top - 9, name, "label", "middle"))
-            used = centre + half
-    return parts
-
-
-def _fitting(name: str, room: float, character: float) -> str:
+def _fitting(name: str, room: float, css: str) -> str:
     """Shorten `name` in the middle if it is wider than `room` pixels."""
-    most = max(int(room / character), 4)
-    if len(name) <= most:
-        return name
-    kept = most - 1
-    return f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
-
-
-def _escaped(*names: str) -> str:
-    from html import escape
-
-    return " · ".join(escape(name) for name in dict.fromkeys(names))
+    shown, kept = name, len(name)
+    while kept > 3 and text_width(shown, css) > room:
+        kept -= 1
+        shown = f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
+    return shown

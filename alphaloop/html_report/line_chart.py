@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
+from typing import TYPE_CHECKING
 
-from alphaloop.html_report.scale import Coordinate, Scale, are_dates, date_ticks, position, value_ticks
-from alphaloop.html_report.svg import (
-    CHARACTER_WIDTH,
+from alphaloop.html_report.drawing import (
+    NOTHING_TO_DRAW,
+    Coordinate,
     Frame,
-    bottom_axis,
+    Label,
+    are_dates,
     drawing,
-    first_free_row,
-    left_axis,
-    line,
-    rectangle,
-    spread_labels,
-    text,
+    fit_left_labels,
+    keep_apart,
+    keep_inside,
+    matplotlib_style,
+    position,
+    round_values,
+    set_span,
+    text_width,
+    write,
 )
+from alphaloop.html_report.svg import tag
 
-Label = Callable[[float], str]
+if TYPE_CHECKING:
+    from alphaloop.html_report.drawing import Axes
+
+MAX_NAMED_ENDS = 4
+"""Number of lines up to which their last values stand at their ends."""
 
 LINE_TONES = ("one", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "two")
 """The style sheet's colours for lines, in the order of use."""
@@ -117,7 +127,7 @@ class LineChart:
 def line_chart(chart: LineChart) -> str:
     """Draw `chart` with distinguishable lines, or a note where there is nothing to draw."""
     if not any(one.points() for one in chart.series):
-        return '<p class="nothing">Nothing was recorded to draw here.</p>'
+        return NOTHING_TO_DRAW
     chart = replace(chart, series=_told_apart(chart.series))
     wide = Frame(width=920, height=chart.height, right=_label_room(chart))
     narrow = Frame(width=380, height=min(chart.height, 250), left=44, right=12)
@@ -139,14 +149,12 @@ def _told_apart(series: Sequence[LineSeries]) -> list[LineSeries]:
 
 
 def _label_room(chart: LineChart) -> int:
-    """Return the pixels right of the plot for the last values.
-
-    With many lines there are no such labels.
-    """
-    if len(chart.series) > 4:
+    """Return the pixels right of the plot for the last values."""
+    if len(chart.series) > MAX_NAMED_ENDS:
         return 16
-    longest = max((len(chart.label(one.points()[-1][1])) for one in chart.series if one.points()), default=0)
-    return int(longest * CHARACTER_WIDTH) + 18
+    ends = [chart.label(one.points()[-1][1]) for one in chart.series if one.points()]
+    with matplotlib_style():
+        return math.ceil(max(text_width(end, "label strong") for end in ends)) + 12
 
 
 def _legend(chart: LineChart) -> str:
@@ -161,79 +169,60 @@ def _legend(chart: LineChart) -> str:
     return f'<ul class="legend">{"".join(entries)}</ul>'
 
 
-def _draw(chart: LineChart, frame: Frame) -> str:
+def _draw(chart: LineChart, axes: Axes, frame: Frame) -> None:
     x_low, x_high, y_low, y_high = chart.extent()
-    x, y = Scale(x_low, x_high, *frame.x), Scale(y_low, y_high, *frame.y)
-    dates = any(are_dates(one.x) for one in chart.series)
     x_count, y_count = (5, 4) if frame.narrow else (10, 5)
-    x_ticks = (
-        date_ticks(x_low, x_high, x_count) if dates else value_ticks(x_low, x_high, x_count, "{:g}".format)
-    )
-    parts = [
-        _bands(chart.bands, x, frame),
-        left_axis(value_ticks(y_low, y_high, y_count, chart.label), y, frame),
-        bottom_axis(x_ticks, x, frame),
-        _levels(chart.levels, y, frame),
-        # The first series is the most important and is drawn on top.
-        *(_path(one, x, y) for one in reversed(chart.series)),
-        *(_mark(mark, x, y) for mark in chart.marks),
-    ]
+    set_span(axes, x_low, x_high, dates=any(are_dates(one.x) for one in chart.series), count=x_count)
+    axes.set_ylim(y_low, y_high)
+    axes.grid(axis="y")
+    round_values(axes.yaxis, y_count, chart.label)
+    fit_left_labels(axes)
+    _draw_bands(chart.bands, axes, frame)
+    _draw_levels(chart.levels, axes)
+    # The first series is the most important and is drawn on top.
+    for one in reversed(chart.series):
+        dash = " dashed" if one.dashed else ""
+        y = [math.nan if value is None else value for value in one.y]
+        axes.plot([position(at) for at in one.x], y, gid=tag(f"line {one.tone}{dash}"))
+    for mark in chart.marks:
+        axes.plot(position(mark.x), mark.y, "o", markersize=9, gid=tag(f"mark {mark.tone}", mark.tip))
     if chart.x_title:
-        parts.append(text(frame.x[1], frame.y[0] - 6, chart.x_title, "label", "end"))
-    if not frame.narrow and len(chart.series) <= 4:
-        parts.append(_last_values(chart, y, frame))
-    return "".join(parts)
+        write(axes, (1, 0), chart.x_title, offset=(0, 6), anchor="right", of=axes.transAxes)
+    if not frame.narrow and len(chart.series) <= MAX_NAMED_ENDS:
+        _write_last_values(chart, axes)
 
 
-def _path(one: LineSeries, x: Scale, y: Scale) -> str:
-    commands, pen = [], "M"
-    for at, value in zip(one.x, one.y, strict=True):
-        if value is None or not math.isfinite(value):
-            pen = "M"
-            continue
-        commands.append(f"{pen}{x(position(at)):.1f} {y(value):.1f}")
-        pen = "L"
-    dash = " dashed" if one.dashed else ""
-    return f'<path d="{"".join(commands)}" class="line {one.tone}{dash}"/>'
-
-
-def _bands(bands: Sequence[Band], x: Scale, frame: Frame) -> str:
-    drawn, rows = [], list[float]()
+def _draw_bands(bands: Sequence[Band], axes: Axes, frame: Frame) -> None:
+    low, high = axes.get_xlim()
+    labels = []
     for band in sorted(bands, key=lambda one: position(one.first)):
-        first = min(max(x(position(band.first)), frame.x[0]), frame.x[1])
-        last = min(max(x(position(band.last)), frame.x[0]), frame.x[1])
-        top, bottom = frame.y[1], frame.y[0]
-        drawn.append(rectangle(first, top, last - first, bottom - top, f"band {band.tone}", band.label))
+        first, last = (min(max(position(end), low), high) for end in (band.first, band.last))
+        axes.axvspan(first, last, gid=tag(f"band {band.tone}", band.label))
         if not frame.narrow:
-            width = len(band.label) * CHARACTER_WIDTH
-            start = min(first + 4, frame.x[1] - width)
-            row = first_free_row(rows, start, start + width)
-            drawn.append(text(start, top + 12 + 14 * row, band.label, f"label {band.tone}"))
-    return "".join(drawn)
+            labels.append(
+                write(axes, (first, 1), band.label, f"label {band.tone}",
+                      offset=(4, -12), of=axes.get_xaxis_transform())
+            )  # fmt: skip
+            keep_inside(axes, labels[-1])
+    keep_apart(labels, towards=axes.bbox.y0)
 
 
-def _levels(levels: Sequence[Level], y: Scale, frame: Frame) -> str:
+def _draw_levels(levels: Sequence[Level], axes: Axes) -> None:
     """Draw horizontal lines with their labels above; the margin fits a label above the highest."""
-    drawn = []
     for level in levels:
-        at = y(level.value)
-        drawn.append(line(frame.x[0], at, frame.x[1], at, f"level {level.tone}"))
-        label_x, anchor = (frame.x[1] - 6, "end") if level.at_end else (frame.x[0] + 6, "start")
-        drawn.append(text(label_x, at - 5, level.label, f"label {level.tone}", anchor))
-    return "".join(drawn)
+        axes.axhline(level.value, gid=tag(f"level {level.tone}"))
+        x, offset, anchor = (1, -6, "right") if level.at_end else (0, 6, "left")
+        write(axes, (x, level.value), level.label, f"label {level.tone}",
+              offset=(offset, 5), anchor=anchor, of=axes.get_yaxis_transform())  # fmt: skip
 
 
-def _mark(mark: Mark, x: Scale, y: Scale) -> str:
-    return (
-        f'<circle cx="{x(position(mark.x)):.1f}" cy="{y(mark.y):.1f}" r="4.5" class="mark {mark.tone}">'
-        f"<title>{escape(mark.tip)}</title></circle>"
-    )
-
-
-def _last_values(chart: LineChart, y: Scale, frame: Frame) -> str:
-    ended = [(one, one.points()[-1][1]) for one in chart.series if one.points()]
-    label_ys = spread_labels([y(value) for _, value in ended], 14, frame.y[1] + 4, frame.y[0] - 2)
-    return "".join(
-        text(frame.x[1] + 8, label_y + 4, chart.label(value), f"label strong {one.tone}")
-        for (one, value), label_y in zip(ended, label_ys, strict=True)
-    )
+def _write_last_values(chart: LineChart, axes: Axes) -> None:
+    """Write the last values beside the ends of the lines, moved towards the middle where they are close."""
+    middle = (axes.bbox.y0 + axes.bbox.y1) / 2
+    labels = [
+        write(axes, (1, one.points()[-1][1]), chart.label(one.points()[-1][1]), f"label strong {one.tone}",
+              offset=(8, -4), of=axes.get_yaxis_transform())
+        for one in chart.series if one.points()
+    ]  # fmt: skip
+    outermost_first = sorted(labels, key=lambda one: -abs(one.get_window_extent().y0 - middle))
+    keep_apart(outermost_first, towards=middle)

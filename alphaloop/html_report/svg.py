@@ -1,126 +1,88 @@
-"""SVG elements of all charts, each drawn for wide and for narrow pages.
+"""Compact SVG for a page: what matplotlib drew, with the page's classes instead of fixed colours.
 
-A single scaled drawing would have labels too small to read on a phone.
+matplotlib writes a document of its own, with colours, fonts and ids. On a page the style sheet gives colours
+and fonts, light or dark, and ids of several drawings would clash: so this part is ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
 from html import escape
+from xml.etree import ElementTree
 
-from alphaloop.html_report.scale import Scale, Tick
+_NAMESPACES = {"svg": "http://www.w3.org/2000/svg"}
+_HREF = "{http://www.w3.org/1999/xlink}href"
+_UNTAGGED = {"text": "label", "use": "tick", "path": "grid"}
+"""Classes of what matplotlib draws by itself: the parts of an axis."""
 
-CHARACTER_WIDTH = 6.1
-"""Average width of a character in an 11 pixel label, in pixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """The size of a drawing and the margins around its plot, in pixels."""
-
-    width: int
-    height: int
-    left: int = 52
-    right: int = 16
-    top: int = 14
-    bottom: int = 26
-
-    @property
-    def narrow(self) -> bool:
-        """True for the drawing for a narrow page."""
-        return self.width < 600
-
-    @property
-    def x(self) -> tuple[int, int]:
-        """First and last pixel of the plot, from left to right."""
-        return self.left, self.width - self.right
-
-    @property
-    def y(self) -> tuple[int, int]:
-        """Bottom and top pixel of the plot."""
-        return self.height - self.bottom, self.top
+_BETWEEN_TIPS = "\N{SYMBOL FOR RECORD SEPARATOR}"
+_DRAWN = re.compile(r"(?<![\w-])(?:fill-)?opacity: ([\d.]+)"), re.compile("text-anchor: (middle|end)")
 
 
-def drawing(draw: Callable[[Frame], str], wide: Frame, narrow: Frame, title: str) -> str:
-    """Draw a chart for both page widths; the style sheet shows the one that fits.
+def tag(css: str, *tips: str) -> str:
+    """Return the id that gives a drawn object classes on the page, and its parts their tooltips."""
+    return f"{css}|{_BETWEEN_TIPS.join(tips)}"
 
-    `title` is read by screen readers.
+
+def inline_svg(document: str, css: str, title: str) -> str:
+    """Convert a document that matplotlib wrote into an element for a page.
+
+    Parameters
+    ----------
+    document
+        The SVG; the ids of its groups are those of `tag`, or matplotlib's own.
+    css
+        The class of the element.
+    title
+        What screen readers say.
     """
-    parts = []
-    for name, frame in (("wide", wide), ("narrow", narrow)):
-        parts.append(
-            f'<svg class="{name}" viewBox="0 0 {frame.width} {frame.height}" role="img" '
-            f'aria-label="{escape(title)}">{draw(frame)}</svg>'
-        )
-    return f'<div class="chart">{"".join(parts)}</div>'
-
-
-def text(x: float, y: float, content: str, css: str = "", anchor: str = "start") -> str:
-    """Draw a label."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{css}">{escape(content)}</text>'
-
-
-def line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
-    """Draw a straight line."""
-    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="{css}"/>'
-
-
-def rectangle(x: float, y: float, width: float, height: float, css: str, tip: str = "") -> str:
-    """Draw a box; `tip` is its tooltip."""
-    hint = f"<title>{escape(tip)}</title>" if tip else ""
+    root = ElementTree.fromstring(document)  # noqa: S314 - this process has just written it
+    markers = {
+        one.get("id", ""): one.get("d", "") for one in root.iterfind(".//svg:defs/svg:path", _NAMESPACES)
+    }
     return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{max(height, 0):.1f}" '
-        f'class="{css}">{hint}</rect>'
+        f'<svg class="{css}" viewBox="{root.get("viewBox")}" role="img" aria-label="{escape(title)}">'
+        f"{''.join(_elements(root, None, iter(()), markers))}</svg>"
     )
 
 
-def bottom_axis(ticks: Iterable[Tick], scale: Scale, frame: Frame) -> str:
-    """Draw the labels below the plot, without cut-off or overlapping ones."""
-    drawn, used = [], -1e9
-    for value, label in ticks:
-        x, half = scale(value), len(label) * CHARACTER_WIDTH / 2
-        centre = min(max(x, half + 2), frame.width - half - 2)
-        if centre - half < used + 6:
-            continue
-        used = centre + half
-        drawn.append(line(x, frame.y[0], x, frame.y[0] + 4, "tick"))
-        drawn.append(text(centre, frame.height - 8, label, "label", "middle"))
-    return "".join(drawn)
+def _elements(
+    parent: ElementTree.Element, css: str | None, tips: Iterator[str], markers: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield what is drawn in a group, with the classes and the tooltips of the nearest `tag`."""
+    for one in parent:
+        kind = one.tag.rpartition("}")[2]
+        if kind == "g":
+            own, tagged, listed = one.get("id", "").partition("|")
+            inner = (own, iter(listed.split(_BETWEEN_TIPS))) if tagged else (css, tips)
+            yield from _elements(one, *inner, markers)
+        elif kind in _UNTAGGED:
+            tip = escape(next(tips, ""))
+            yield _element(
+                kind,
+                one,
+                _UNTAGGED[kind] if css is None else css,
+                f"<title>{tip}</title>" if tip else "",
+                markers,
+            )
 
 
-def left_axis(ticks: Iterable[Tick], scale: Scale, frame: Frame) -> str:
-    """Draw grid lines across the plot with their labels on the left."""
-    drawn = []
-    for value, label in ticks:
-        y = scale(value)
-        drawn.append(line(frame.x[0], y, frame.x[1], y, "grid"))
-        drawn.append(text(frame.x[0] - 8, y + 4, label, "label", "end"))
-    return "".join(drawn)
+def _element(kind: str, one: ElementTree.Element, css: str, tip: str, markers: Mapping[str, str]) -> str:
+    opacity, anchor = (pattern.search(one.get("style", "")) for pattern in _DRAWN)
+    attributes = f'class="{css}"' + (f' opacity="{float(opacity[1]):.2f}"' if opacity else "")
+    if kind == "path":
+        return f'<path {attributes} d="{_rounded(one.get("d", ""))}">{tip}</path>'
+    x, y = _rounded(one.get("x", "")), _rounded(one.get("y", ""))
+    if kind == "use":
+        shape = _rounded(markers[one.get(_HREF, "").removeprefix("#")])
+        return f'<path {attributes} transform="translate({x} {y})" d="{shape}">{tip}</path>'
+    if anchor:
+        attributes += f' text-anchor="{anchor[1]}"'
+    return f'<text {attributes} x="{x}" y="{y}">{escape(one.text or "")}</text>'
 
 
-def spread_labels(positions: list[float], gap: float, low: float, high: float) -> list[float]:
-    """Move `positions` as little as needed to be `gap` apart.
-
-    They stay in their order and within `low … high`.
-    """
-    order = sorted(range(len(positions)), key=positions.__getitem__)
-    placed = list(positions)
-    previous = low - gap
-    for index in order:
-        previous = placed[index] = max(placed[index], previous + gap)
-    limit = high
-    for index in reversed(order):
-        placed[index] = min(placed[index], limit)
-        limit = placed[index] - gap
-    return placed
-
-
-def first_free_row(rows: list[float], start: float, end: float) -> int:
-    """Return the first row that is free at `start`, and occupy it until `end`."""
-    for index, used in enumerate(rows):
-        if start >= used + 6:
-            rows[index] = end
-            return index
-    rows.append(end)
-    return len(rows) - 1
+def _rounded(numbers: str) -> str:
+    """Round coordinates to tenths of a pixel, and leave out blanks that nothing needs."""
+    short = re.sub(r"-?\d+(\.\d+)?", lambda found: f"{round(float(found[0]), 1) + 0:g}", numbers)
+    return re.sub(r"\s*([MLQCz])\s*", r"\1", short).strip()

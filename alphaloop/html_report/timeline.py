@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
-from alphaloop.html_report.scale import Coordinate, Scale, are_dates, date_ticks, position, value_ticks
-from alphaloop.html_report.svg import CHARACTER_WIDTH, Frame, bottom_axis, drawing, line, rectangle, text
+from alphaloop.html_report.drawing import (
+    NOTHING_TO_DRAW,
+    Coordinate,
+    Frame,
+    are_dates,
+    drawing,
+    keep_inside,
+    position,
+    set_span,
+    write,
+)
+from alphaloop.html_report.svg import tag
 
-ROW_HEIGHT = 46
-"""Height of a row in pixels."""
+if TYPE_CHECKING:
+    from alphaloop.html_report.drawing import Axes
+
+ROW_HEIGHT, BAR_HEIGHT = 46, 16
+"""Heights of a row, and of the bar at its foot, in pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,38 +56,37 @@ def timeline(
     """
     shown = [row for row in rows if row.segments]
     if not shown:
-        return '<p class="nothing">Nothing was recorded to draw here.</p>'
+        return NOTHING_TO_DRAW
     height = ROW_HEIGHT * len(shown) + 30
-    draw = partial(_draw, shown, span)
     return drawing(
-        draw,
+        partial(_draw, shown, span),
         Frame(width=920, height=height, left=8, right=8, top=2),
         Frame(width=380, height=height, left=6, right=6, top=2),
         title,
     )
 
 
-def _draw(rows: Sequence[TimelineRow], span: tuple[Coordinate, Coordinate] | None, frame: Frame) -> str:
+def _draw(
+    rows: Sequence[TimelineRow], span: tuple[Coordinate, Coordinate] | None, axes: Axes, frame: Frame
+) -> None:
     ends = [end for row in rows for one in row.segments for end in (one.first, one.last)] + list(span or ())
     low, high = min(map(position, ends)), max(map(position, ends))
-    x = Scale(low, high, *frame.x)
-    count = 5 if frame.narrow else 10
-    ticks = date_ticks(low, high, count) if are_dates(ends) else value_ticks(low, high, count, "{:g}".format)
-    grid = [line(x(value), frame.y[1], x(value), frame.y[0], "grid") for value, _ in ticks]
-    body = [_row(row, index, x, frame) for index, row in enumerate(rows)]
-    return "".join(grid + body) + bottom_axis(ticks, x, frame)
+    set_span(axes, low, high, dates=are_dates(ends), count=5 if frame.narrow else 10)
+    axes.set_ylim(frame.plot_height, 0)  # pixels from the top
+    axes.yaxis.set_visible(False)
+    axes.grid(axis="x")
+    for place, row in enumerate(rows):
+        _row(row, place * ROW_HEIGHT, axes)
 
 
-def _row(row: TimelineRow, index: int, x: Scale, frame: Frame) -> str:
-    top = frame.top + index * ROW_HEIGHT
-    start, end = x(position(row.segments[0].first)), x(position(row.segments[-1].last))
+def _row(row: TimelineRow, top: float, axes: Axes) -> None:
     caption = f"{row.label} · {row.outcome}" if row.outcome else row.label
-    width = len(caption) * CHARACTER_WIDTH
-    at = max(min(start, frame.x[1] - width), frame.x[0])
-    parts = [text(at, top + 15, caption, f"label strong {row.tone}")]
-    for one in row.segments:
-        first, last = x(position(one.first)), x(position(one.last))
-        box = rectangle(first, top + 21, last - first, 16, f"segment {row.tone}", one.label)
-        parts.append(f'<g style="opacity:{0.25 + 0.75 * one.strength:.2f}">{box}</g>')
-    parts.append(f'<circle cx="{end:.1f}" cy="{top + 29:.1f}" r="5.5" class="mark {row.tone}"/>')
-    return "".join(parts)
+    start, end = position(row.segments[0].first), position(row.segments[-1].last)
+    keep_inside(axes, write(axes, (start, top + 15), caption, f"label strong {row.tone}"))
+    axes.broken_barh(
+        [(position(one.first), position(one.last) - position(one.first)) for one in row.segments],
+        (top + 21, BAR_HEIGHT),
+        facecolors=[("black", 0.25 + 0.75 * one.strength) for one in row.segments],
+        gid=tag(f"segment {row.tone}", *(one.label for one in row.segments)),
+    )
+    axes.plot(end, top + 21 + BAR_HEIGHT / 2, "o", markersize=11, gid=tag(f"mark {row.tone}"))

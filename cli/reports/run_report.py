@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from alphaloop.html_report.bar_charts import histogram, quantile, render_bars
+import numpy as np
+
+from alphaloop.html_report.bar_charts import histogram, render_bars
 from alphaloop.html_report.page import (
     Figure,
     TableColumn,
@@ -195,7 +197,10 @@ def _headline_figures(report: Document, series: Document) -> list[Figure]:
 def _serving(report: Document, series: Document) -> str:
     latencies = series.get("latency_ms") or []
     serving = report.get("serving", {})
-    half, slow = quantile(latencies, 0.5), quantile(latencies, 0.99)
+    marks = []
+    if latencies:
+        half, slow = np.quantile(latencies, (0.5, 0.99)).tolist()
+        marks = [(half, "half within"), (slow, "99 % within")]
     return section(
         "Serving",
         f"{formatting.format_count(serving.get('requests'))} predictions were asked for over gRPC "
@@ -205,7 +210,7 @@ def _serving(report: Document, series: Document) -> str:
             histogram(
                 latencies,
                 title="Time from request to answer",
-                marks=[(half, "half within"), (slow, "99 % within")] if latencies else [],
+                marks=marks,
                 label=formatting.format_milliseconds,
             ),
             heading="Time from request to answer",

@@ -32,6 +32,7 @@ DOORS = {
     "yfinance": ("marketdata/sources/yfinance.py",),
     "bokeh": ("marketdata/sources/bokeh.py",),
     "gym_anytrading": ("marketdata/sources/gym_anytrading.py",),
+    "matplotlib": ("alphaloop/html_report/drawing.py",),
 }
 CLOCK = "alphaloop/clock.py"
 READS_CLOCK = {"now", "utcnow", "today"}
@@ -120,6 +121,7 @@ def test_rooms_keep_the_doors() -> None:
         ("trading/engine.py", "import alpaca.trading", "imports alpaca"),
         ("trading/brokers/paper.py", "import ccxt", "imports ccxt"),
         ("trading/brokers/paper.py", "import ib_async", "imports ib_async"),
+        ("alphaloop/html_report/line_chart.py", "from matplotlib import pyplot", "imports matplotlib"),
         ("marketdata/files/file_source.py", "import skfolio", "imports skfolio"),
         (
             "alphaloop/statistics/matured_labels.py",

@@ -15,7 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "lightgbm", "stable_baselines3", "mlflow", "ray", "feast", "evidently", "onnx", "kfp")
+HEAVY = ("torch", "lightgbm", "stable_baselines3", "mlflow", "ray", "feast", "evidently", "onnx", "kfp",
+         "matplotlib")  # fmt: skip
 
 # Imports every module of the rooms named and prints which of the libraries that brought along.
 PROGRAM = """

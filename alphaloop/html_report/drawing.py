@@ -254,13 +254,8 @@ def round_values(axis: Axis, count: int, label: Label) -> None:
     """Name at most about `count` round values on an axis."""
     from matplotlib.ticker import MaxNLocator
 
-    def named(value: float, _: float) -> str:
-        # A zero that was summed up from steps may be 1e-17.
-        first, last = axis.get_view_interval()
-        return label(0.0 if abs(value) < 1e-9 * abs(last - first) else value)
-
     axis.set_major_locator(MaxNLocator(count, steps=_NICE_STEPS))
-    axis.set_major_formatter(named)
+    axis.set_major_formatter(lambda value, _: label(value))
 
 
 def fit_left_labels(axes: Axes) -> None:

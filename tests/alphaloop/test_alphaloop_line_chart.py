@@ -122,6 +122,7 @@ def test_values_are_named_at_round_ones_within_the_plot(low: float, high: float)
 @pytest.mark.parametrize(
     ("first", "last", "label"),
     [
+        ("2020-01-01", "2020-01-03", "2 Jan"),
         ("2020-01-01", "2020-01-09", "3 Jan"),
         ("2020-01-01", "2020-02-20", "8 Jan"),
         ("2019-02-01", "2019-11-30", "Feb 2019"),
@@ -137,6 +138,7 @@ def test_dates_are_labelled_as_finely_as_fits(first: str, last: str, label: str)
     for drawn in (wide, narrow):
         below = [one for one in drawn.iter("text") if one.get("text-anchor") == "middle"]
         assert 2 <= len(below) <= 10
+        assert all(one.text != other.text for one, other in pairwise(below))
         for one, other in pairwise(below):
             room = float(other.attrib["x"]) - float(one.attrib["x"])
             assert room > 6 * (len(one.text or "") + len(other.text or "")) / 2
@@ -149,7 +151,9 @@ def test_a_single_day_stands_in_the_middle() -> None:
         bands=[],
         marks=[Mark(x=DATES[0], y=1.0, tip="m")],
     )
-    wide = drawings(line_chart(chart))[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        wide = drawings(line_chart(chart))[0]
     x, _ = labels(wide)["31 Jan"]
     assert of_class(wide, "mark")[0].attrib["transform"].startswith(f"translate({x:g} ")
 

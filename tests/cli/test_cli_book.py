@@ -19,6 +19,7 @@ from cli.notices import book_notices, format_refusals
 from marketdata.sources.registry import find_source
 from trading.engine import BarOutcome
 from trading.risk.risk_check import Refusal
+from trading.strategy import configured_strategy
 
 
 def panel(close: np.ndarray) -> BarPanel:
@@ -39,7 +40,8 @@ def panel(close: np.ndarray) -> BarPanel:
 def traded(close: np.ndarray, **given: Any) -> dict[str, Any]:
     """What `alphaloop backtest` tells of scores that are all alike."""
     settings = Settings(trading=TradingSettings(**given))
-    return backtest._trade(settings, panel(close), np.zeros(close.shape), 0)
+    strategy = configured_strategy(settings.trading)
+    return backtest._trade(settings, strategy, panel(close), np.zeros(close.shape), 0)
 
 
 def test_a_backtest_obeys_the_limits_of_the_settings() -> None:

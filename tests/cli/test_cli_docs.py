@@ -193,7 +193,16 @@ class Reader:
         return ""
 
 
-@pytest.mark.parametrize("name", FOLLOWED)
+# They train, serve and trade for a while; `make test-long` follows them.
+SLOW = {
+    f"docs/{name}.md"
+    for name in ("getting-started", "tutorials/audit", "tutorials/own-broker", "tutorials/rollout")
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in SLOW else []) for name in FOLLOWED]
+)
 def test_every_block_does_what_it_shows(
     name: str, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -143,7 +143,7 @@ def test_the_core_honours_each_setting_of_its_own(gateway: Gateway, module_shelf
     breaker = core.breakers._watched(module_shelf.name, "1").breaker
     found = {
         "poll_seconds": core._router._poll_seconds,
-        "allow_drills": core._executor._drills,
+        "allow_drills": core._settings.serving.allow_drills,
         "rate_limit": gateway.limit._rate if gateway.limit else None,
         "rate_burst": gateway.limit._burst if gateway.limit else None,
         "max_in_flight": gateway.admission.limit,

@@ -1,4 +1,8 @@
-"""The chain of a stream: each record holds the hash of the one before."""
+"""The chain of a stream: each record holds the hash of the one before.
+
+`alphaloop.journal.anchors` keeps the heads outside of the database; `alphaloop.journal.verification` checks
+both.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Live writer of features: stores each bar first, then publishes its features.
 
-All state is therefore in the snapshots, from which a standby can continue (`features.store.standby`).
+All state is therefore in the snapshots, from which a standby can continue (`features.store.standby`). The
+online store itself is written by `features.store.streamer`.
 """
 
 from __future__ import annotations

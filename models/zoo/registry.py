@@ -1,4 +1,4 @@
-"""The registry of families: every module below `models.zoo` that defines `FAMILY`."""
+"""The registry of families: every module that defines `FAMILY`, in `models.zoo` or in a user's plug-in."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Capital sleeves: virtual books of the capital, and their open changes.
 
-A canary is a share of the sleeves. Each sleeve has its own cash and positions, in `Decimal`; the broker sees
-only their sum.
+A canary is a share of the sleeves, which `alphaloop.sleeve_plan` assigns. Each sleeve has its own cash and
+positions, in `Decimal`; the broker sees only their sum.
 """
 
 from __future__ import annotations

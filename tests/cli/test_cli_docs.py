@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,12 @@ def test_every_block_is_run_here_or_names_the_test_that_runs_it(name: str) -> No
     assert [line for line in unfenced if COMMAND.match(line)] == []
 
 
+@cache
+def whole_command() -> Any:
+    """The command with all verbs."""
+    return get_command(main.make_app())
+
+
 @pytest.mark.parametrize("name", PRESENT)
 def test_every_command_that_needs_more_exists(name: str) -> None:
     """Verbs and options of the blocks that need a vendor or a server are those of the command."""
@@ -237,7 +244,7 @@ def test_every_command_that_needs_more_exists(name: str) -> None:
             words = words[2 if words[0] == "--log-file" else 1 :]
         if not words or words[0] == "--version":
             continue
-        command: Any = get_command(main.make_app())
+        command: Any = whole_command()
         while hasattr(command, "commands"):
             if command.invoke_without_command and (not words or words[0].startswith("-")):
                 break

@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,15 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ROOT / "cli" / "commands"
 
 
+@cache
+def whole_command() -> Any:
+    """The command with all verbs."""
+    return get_command(main.make_app())
+
+
 def verbs(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Each verb with a body, as `data check`, and its command."""
-    command = command or get_command(main.make_app())
+    command = command or whole_command()
     inner = getattr(command, "commands", {})
     if path and (not inner or command.invoke_without_command):
         yield " ".join(path), command
@@ -50,7 +57,7 @@ def test_each_step_is_a_verb_with_its_options(situation: str) -> None:
     filled = re.sub(r"{\w+}", "1", NEXT_STEPS[situation])
     words = shlex.split(filled.removeprefix("cd 1 && "))
     assert words.pop(0) == "alphaloop"
-    command: Any = get_command(main.make_app())
+    command: Any = whole_command()
     context = command.make_context("alphaloop", list(words), resilient_parsing=True)
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]

@@ -17,5 +17,6 @@ engine.run_backtest = spy
 t = TradingSettings(max_weight=0.05, max_drawdown=0.05, max_gross=0.5)
 rng = np.random.default_rng(1)
 close = 100 * np.exp(np.cumsum(rng.normal(0, .02, (300, 4)), 0))
-command._trade(Settings(trading=t), panel(close), np.zeros((300, 4)), 0)
+from trading.strategy import configured_strategy
+command._trade(Settings(trading=t), configured_strategy(t), panel(close), np.zeros((300, 4)), 0)
 verdict(seen == dict(max_weight=.05, max_gross=.5, max_drawdown=.05), f"settings max_weight 0.05, max_gross 0.5, max_drawdown 0.05; alphaloop backtest used {seen}")

@@ -45,7 +45,7 @@ $(STAMP): constraints.txt pyproject.toml
 demo: $(STAMP)  ## run the whole loop on real market data; leaves runs/demo/latest/report.html
 	@$(BIN)/alphaloop demo $(ARGS)
 
-test: $(STAMP)  ## tests on all cores (11 minutes on two quiet ones)
+test: $(STAMP)  ## tests on all cores (9 minutes on two quiet ones)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 coverage: $(STAMP)  ## the tests with branch coverage of the packages, which takes half as long again

@@ -27,6 +27,7 @@ from alphaloop.runtime.processes import child_environment, free_port
 from alphaloop.settings.settings import Settings
 from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
 from serving.client.client import PredictionClient
+from serving.client.retry_policy import RetrySettings
 from serving.hosts.process import ProcessHost
 from serving.log.prediction_log import PredictionLogReader
 from serving.protocol.messages import OUTPUTS
@@ -302,7 +303,8 @@ def test_a_canary_is_routed_and_logged_over_the_wire(server: Server, shelf: Any)
     champion, challenger = shelf.add(1.0, 0.0, 0.0), shelf.add(0.0, 1.0, 0.0)
     shelf.route(champion=champion)
     log = PredictionLogReader(server.settings.paths.prediction_log, shelf.name)
-    with PredictionClient(server.url, shelf.name) as client:
+    # A hedged copy of a slow request would be scored and logged as well.
+    with PredictionClient(server.url, shelf.name, retries=RetrySettings(hedge_ms=0)) as client:
         assert client.forecast(server.world.symbols, server.world.bar).version == champion
         document = shelf.route(state=RolloutState.CANARY, challenger=challenger, weight=0.5, salt="s")
         plan = plan_sleeves(document, sleeve_names(20))

@@ -197,7 +197,13 @@ class Reader:
 # They train, serve and trade for a while; `make test-long` follows them.
 SLOW = {
     f"docs/{name}.md"
-    for name in ("getting-started", "tutorials/audit", "tutorials/own-broker", "tutorials/rollout")
+    for name in (
+        "getting-started",
+        "tutorials/audit",
+        "tutorials/own-broker",
+        "tutorials/own-strategy",
+        "tutorials/rollout",
+    )
 }
 
 

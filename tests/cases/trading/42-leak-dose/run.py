@@ -14,7 +14,7 @@ from models.labels import forward_returns, cross_sectional_z_scores
 from types import SimpleNamespace as N
 bars = BarPanel.from_table(find_source("sp500-20").history((), None, datetime(2018, 12, 31, 23, tzinfo=UTC)))
 close = bars.adjusted_close; pol = EvaluationPolicy.from_settings(Settings(), AllocationStrategy())
-frame = N(timestamps=bars.timestamps, symbols=bars.symbols)
+frame = N(timestamps=bars.timestamps, symbols=bars.symbols, outside=None)
 folds = splits.walk_forward_folds(bars.timestamps, pol.first_test_year, pol.folds, pol.horizon)
 z = np.nan_to_num(cross_sectional_z_scores(forward_returns(close, pol.horizon))); rng = np.random.default_rng(0); noise = rng.normal(size=z.shape)
 res = []

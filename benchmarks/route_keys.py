@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,7 +23,6 @@ import numpy as np
 
 from alphaloop.clock import SystemClock, sleep
 from alphaloop.rollout_document import RolloutState
-from alphaloop.runtime.processes import SINGLE_THREAD_ENVIRONMENT
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
 from features.store.streamer import Streamer
@@ -37,6 +34,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from latency.champion import FEATURES, HISTORY, LOOKBACK, MODEL, SLEEVES, SYMBOLS, random_bars, register
 from latency.load import milliseconds
+from latency.scratch import run_in_scratch
 from latency.servers import Servers, usage
 
 MAX_RATIO = 1.5
@@ -121,14 +119,7 @@ def main() -> None:
     """Measure; everything lies in a temporary folder."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
-    arguments = parser.parse_args()
-    os.environ.update(SINGLE_THREAD_ENVIRONMENT)
-    home = Path(tempfile.mkdtemp(prefix="alphaloop-bench-"))
-    try:
-        with ExitStack() as stack:
-            run(arguments, home, stack)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    run_in_scratch(run, parser.parse_args())
 
 
 if __name__ == "__main__":

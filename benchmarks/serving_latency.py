@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,6 @@ import numpy as np
 
 from alphaloop.bars import to_datetime
 from alphaloop.clock import SystemClock
-from alphaloop.runtime.processes import SINGLE_THREAD_ENVIRONMENT
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
 from features.store.streamer import Streamer
@@ -36,6 +32,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from latency.champion import FEATURES, HISTORY, LOOKBACK, MODEL, SLEEVES, SYMBOLS, random_bars, register
 from latency.load import ASKED, WARM, by_symbols, closed, in_turns, open_loop
+from latency.scratch import run_in_scratch
 from latency.servers import OURS, SERVERS, Servers, usage
 
 
@@ -110,14 +107,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--peers", default=",".join(SERVERS))
-    arguments = parser.parse_args()
-    os.environ.update(SINGLE_THREAD_ENVIRONMENT)
-    home = Path(tempfile.mkdtemp(prefix="alphaloop-bench-"))
-    try:
-        with ExitStack() as stack:
-            run(arguments, home, stack)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    run_in_scratch(run, parser.parse_args())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from trading.redecide import redecide_orders
 
 
 class ReplayOutcome(StrEnum):
-    """What became of a decision that was made again."""
+    """The outcome of a decision that was made again."""
 
     IDENTICAL = "identical"
     BROKEN = "broken"

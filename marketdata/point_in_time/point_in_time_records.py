@@ -29,7 +29,7 @@ SECTOR_COLUMN = "sector"
 
 @dataclass(frozen=True)
 class PointInTimeRecords:
-    """What is known of the symbols besides their bars, at any time.
+    """Records of the symbols besides their bars, as known at each time.
 
     Parameters
     ----------

@@ -66,7 +66,7 @@ def test_line_ends_of_any_system_have_one_digest(end: str) -> None:
 
 @pytest.mark.parametrize(("before", "after"), [one[1:] for one in EDITS], ids=[one[0] for one in EDITS])
 def test_any_edit_of_code_changes_the_digest(before: str, after: str) -> None:
-    """What can change a weight changes the digest, white space in a text too."""
+    """Code that can change a weight changes the digest, white space in a text too."""
     assert before in CODE
     assert code_digest(CODE.replace(before, after)) != code_digest(CODE)
 

@@ -56,7 +56,7 @@ def write(folder: Path, *rows: str, head: str = HEAD, name: str = "actions.csv")
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> tuple[str, str]:
-    """What the command prints on both streams."""
+    """Run the command; returns its output and its errors."""
     found = main.run_command(list(arguments))
     printed = capsys.readouterr()
     assert found == code, printed.err

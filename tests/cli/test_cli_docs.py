@@ -59,7 +59,7 @@ class Block:
 
     @property
     def followed(self) -> bool:
-        """Whether a reader of the page does what the block says."""
+        """True if a reader of the page does what the block says."""
         return not self.tests and self.language != "text"
 
 

@@ -1,4 +1,4 @@
-"""What stands before the verb or beside it: how much is logged and where to, and completion by the shell."""
+"""Options before the verb: how much is logged and where to, and completion by the shell."""
 
 from __future__ import annotations
 

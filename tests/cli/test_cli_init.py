@@ -54,7 +54,7 @@ def stamps(template: str) -> list[str]:
 
 
 def trades_in_forex(close: datetime) -> bool:
-    """Whether an hour that closes then lies between Sunday 17:00 and Friday 17:00 in New York."""
+    """True if an hour that closes then lies between Sunday 17:00 and Friday 17:00 in New York."""
     local = close.astimezone(ZoneInfo("America/New_York"))
     return {4: local.hour <= 17, 5: False, 6: local.hour > 17}.get(local.weekday(), True)
 

@@ -106,7 +106,7 @@ def test_what_found_something_wrong_names_no_next_step(
 
 
 def test_values_are_quoted_for_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
-    """What is pasted is one word, whatever it holds."""
+    """A value in a step is one word of the shell, whatever it holds."""
     assert next_step("data show named", source="folder:my bars") == "alphaloop data check 'folder:my bars'"
     output.print_next("")
     assert capsys.readouterr().err == ""

@@ -46,7 +46,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    """What a command answers as JSON."""
+    """Run a command; returns its answer, parsed from JSON."""
     code = main.run_command([*arguments, "--json"])
     printed = capsys.readouterr()
     assert code == 0, printed.err

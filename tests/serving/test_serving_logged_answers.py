@@ -35,7 +35,7 @@ def row(number: int = 0, **changes: Any) -> PredictionRow:
 
 
 def few(whole: PredictionRow, count: int, **changes: Any) -> PredictionRow:
-    """What a stranger gets that asks for the first symbols only, under no route key."""
+    """The answer to a stranger that asks for the first symbols only, under no route key."""
     return replace(
         whole, route_keys=("",), symbols=whole.symbols[:count], scores=whole.scores[:count],
         statuses=whole.statuses[:count], features=whole.features[:count], **changes,
@@ -135,7 +135,7 @@ def test_inputs_of_a_client_are_no_answer_at_a_bar() -> None:
 
 
 def test_one_request_and_twenty_leave_the_same_answers(shelf: Any, serve: Callable[..., Any]) -> None:
-    """What the log says of a bar is the same, whether its sleeves were asked for together or one by one."""
+    """A bar has the same answers in the log, whether its sleeves were asked for together or one by one."""
     shelf.route(
         champion=shelf.add(1.0, 0.0, 0.0), challenger=shelf.add(0.0, 1.0, 0.0),
         state=RolloutState.CANARY, weight=0.25, salt="x",

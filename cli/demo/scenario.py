@@ -38,6 +38,10 @@ from cli.demo.scheduler import PlannedRollout, RolloutScheduler
 from loop.turn import ReplayMarket
 
 
+MIN_REPLAY_DEADLINE_MS = 30_000
+"""Shortest time that a replayed bar allows for its forecasts, in milliseconds."""
+
+
 @dataclass(slots=True)
 class Scenario:
     """Scenario of the demo: runs all stages in order."""
@@ -168,10 +172,16 @@ def planned_sabotages(models: TrainedModels) -> list[PlannedRollout]:
 
 
 def demo_settings(home: Path, config: ScenarioConfig) -> Settings:
-    """Load the settings of a demo run: those of the environment, with drills allowed."""
+    """Load the settings of a demo run: those of the environment, with drills allowed.
+
+    A replayed bar waits longer for its forecasts than a live one, so that the results are those of a quiet
+    machine also on a busy one.
+    """
     settings = load_settings(home=home)
+    patience = max(settings.trading.prediction_deadline_ms, MIN_REPLAY_DEADLINE_MS)
     changes = {
         "serving": settings.serving.model_copy(update={"allow_drills": True}),
+        "trading": settings.trading.model_copy(update={"prediction_deadline_ms": patience}),
         **config.settings(settings),
     }
     return settings.model_copy(update=changes)

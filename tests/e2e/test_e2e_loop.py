@@ -12,6 +12,7 @@ import pytest
 
 from alphaloop.settings.settings import load_settings
 from cli.demo import command
+from cli.demo.scenario import demo_settings
 from cli.demo.scenario_config import ScenarioConfig
 from loop import audit
 
@@ -76,6 +77,15 @@ def test_the_report_has_every_key_it_promises(report: dict[str, Any], home: Path
     html = (home / "report.html").read_text()
     assert "<script src" not in html
     assert "http://" not in html.replace("http://www.w3.org", "")
+
+
+def test_a_busy_machine_has_time_to_answer_a_replayed_bar(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bar of the demo waits half a minute for its forecasts; a longer deadline of the user's stays."""
+    assert demo_settings(tmp_path, SHORT).trading.prediction_deadline_ms == 30_000
+    monkeypatch.setenv("ALPHALOOP_TRADING__PREDICTION_DEADLINE_MS", "60000")
+    assert demo_settings(tmp_path, SHORT).trading.prediction_deadline_ms == 60_000
 
 
 def test_march_2020_raises_the_alarm(report: dict[str, Any]) -> None:

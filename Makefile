@@ -45,8 +45,8 @@ $(STAMP): constraints.txt pyproject.toml
 demo: $(STAMP)  ## run the whole loop on real market data; leaves runs/demo/latest/report.html
 	@$(BIN)/alphaloop demo $(ARGS)
 
-test: $(STAMP)  ## tests on all cores (9 minutes on two quiet ones)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+test: $(STAMP)  ## tests on all cores (9 minutes on two quiet ones); those of the tree's shape are part of lint
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/architecture $(ARGS)
 
 coverage: $(STAMP)  ## the tests with branch coverage of the packages, which takes half as long again
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
@@ -82,7 +82,7 @@ docs: $(STAMP)  ## the documents as a site in build/docs; needs no network
 docs-check: $(STAMP)  ## shapes, units and errors in the docstrings of 60 public functions, drawn with a seed
 	@$(BIN)/python -P tests/docs_check.py $(ARGS)
 
-lint: $(STAMP)  ## ruff, mypy, import contracts, sole importers
+lint: $(STAMP)  ## ruff, mypy, import contracts, sole importers, the site of the documents
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy

@@ -295,17 +295,6 @@ def test_every_place_that_it_names_is_there(name: str) -> None:
         _look_up(dotted)
 
 
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    """Every page is in the navigation, every link and anchor of the site is there; no network is needed."""
-    result = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path / "site")],
-        cwd=ROOT, env={**child_environment(), "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
-    assert (result.returncode, result.stdout + result.stderr) == (0, "")
-    pages = {path for path in PAGES if path.startswith("docs/")}
-    assert len(list((tmp_path / "site").rglob("index.html"))) == len(pages)
-
-
 def _look_up(dotted: str) -> None:
     import importlib
 

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import InputError, ServingError, TlsError
+from alphaloop.runtime.circuit_breaker import BreakerState
 from serving.client.channel import Credentials
 from serving.client.grpc_errors import (
     is_connection_error,
@@ -263,10 +264,12 @@ class ReplicaPool:
     ) -> Generator[Send, CallOutcome | None, CallOutcome]:
         """Make one attempt, hedged on another server if it is late.
 
-        Hedging needs credit, of which each request earns a part.
+        Hedging needs credit, of which each request earns a part, and a second server: the one that is late
+        would only be asked twice.
         """
         limit: float | None = self._retries.hedge_ms / 1e3
-        if not (hedge and limit and limit < until - monotonic() and self._credit >= 1):
+        may_hedge = hedge and self._credit >= 1 and self._may_ask_another(server)
+        if not (may_hedge and limit and limit < until - monotonic()):
             limit = None
         servers: tuple[Replica, ...] = (server,)
         while True:
@@ -274,19 +277,25 @@ class ReplicaPool:
             if outcome is not None:
                 return self._record(outcome)
             self._count_failure(server, f"gave no answer within {self._retries.hedge_ms:g} ms")
-            if self._spend_credit():
-                servers = (server, self._next_server() or server)
+            other = self._next_server(beside=server)
+            if other is not None and self._spend_credit():
+                servers = (server, other)
             limit = None
 
-    def _next_server(self) -> Replica | None:
-        """Return the next server in turn with a closed breaker; None if all are open."""
+    def _next_server(self, beside: Replica | None = None) -> Replica | None:
+        """Return the next server with a closed breaker, other than `beside`; None if there is none."""
         for _ in self.servers:
             with self._lock:
                 server = self.servers[self._turn % len(self.servers)]
                 self._turn += 1
-            if server.breaker.allows():
+            if server is not beside and server.breaker.allows():
                 return server
         return None
+
+    def _may_ask_another(self, server: Replica) -> bool:
+        """Test whether a server other than `server` may be asked."""
+        others = (one for one in self.servers if one is not server)
+        return any(one.breaker.state is not BreakerState.OPEN for one in others)
 
     def _credentials_changed(self, error: Any, since: float) -> bool:
         """Return whether the credentials behind `error` changed after an attempt that began at `since`.

@@ -115,6 +115,18 @@ def test_a_late_answer_is_asked_of_another_too(make_client: Any, pair: Any) -> N
                 score(client, deadline_ms=200)
 
 
+def test_a_late_server_without_another_is_asked_once(make_client: Any, pair: Any) -> None:
+    """Where no second server can be asked, a late answer is waited for and costs no second prediction."""
+    first, second, urls = pair
+    first.delay = 0.2
+    with make_client(urls[0], "m", retries=RetrySettings(hedge_ms=20, hedge_every=1)) as client:
+        assert (score(client), first.asked) == (1.0, 1)
+    with make_client(urls, "m", retries=RetrySettings(hedge_ms=20, hedge_every=1)) as client:
+        for server in client._pool.servers[1:]:
+            server.breaker.trip()
+        assert (score(client), first.asked, second.asked) == (1.0, 2, 0)
+
+
 def test_without_hedges_the_deadline_is_waited_for(make_client: Any, pair: Any) -> None:
     """With `hedge_ms` 0 a replica that hangs is waited for until the client's deadline, and no longer."""
     first, second, urls = pair

@@ -37,7 +37,6 @@ from cli.demo.scenario_config import SCENARIO_FILE, ScenarioConfig
 from cli.demo.scheduler import PlannedRollout, RolloutScheduler
 from loop.turn import ReplayMarket
 
-
 MIN_REPLAY_DEADLINE_MS = 30_000
 """Shortest time that a replayed bar allows for its forecasts, in milliseconds."""
 

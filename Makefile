@@ -27,7 +27,7 @@ export OMP_NUM_THREADS ?= 1
 # Where it is set, each of the hundreds of children of the tests compiles all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test coverage test-long cases mended mutants docs docs-check lint bench constraints clean
+.PHONY: help install demo test coverage test-long release-check cases mended mutants docs docs-check lint bench constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,11 @@ test-long: $(STAMP)  ## tests that take minutes; the output is kept in docs/evid
 	@mkdir -p $(EVIDENCE)
 	@{ echo '$$ make test-long'; date -u '+%Y-%m-%dT%H:%M:%SZ'; git describe --always --dirty || true; } > $(EVIDENCE)/test-long.txt
 	@$(BIN)/python -m pytest -m long -v $(ARGS) 2>&1 | sed -u 's#$(CURDIR)#.#g' | tee -a $(EVIDENCE)/test-long.txt
+
+release-check: $(STAMP)  ## what a release promises, line by line; kept in docs/evidence/release-check.txt (hours)
+	@mkdir -p $(EVIDENCE)
+	@echo '$$ make release-check $(if $(ARGS),ARGS="$(ARGS)")' > $(EVIDENCE)/release-check.txt
+	@$(BIN)/python -P tests/release_check.py $(ARGS) 2>&1 | sed -u 's#$(CURDIR)#.#g' | tee -a $(EVIDENCE)/release-check.txt
 
 cases: $(STAMP)  ## small cases with known answers, from CASES=FOLDER; the table is kept in docs/evidence/cases.txt
 	@mkdir -p $(EVIDENCE)

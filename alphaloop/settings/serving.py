@@ -71,6 +71,13 @@ class ServingSettings(Section):
         le=2**30,
         description="largest size of a request in bytes; a larger request is refused",
     )
+    drain_seconds: float = Field(
+        5.0,
+        ge=0,
+        le=3_600,
+        description="seconds for which a server (runtime `process`) answers on after SIGTERM, while it "
+        "reports that it is not ready",
+    )
     log_retention_days: int = Field(
         0, ge=0, le=MAX_DAYS, description="days for which the prediction log is kept; 0 keeps all"
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any
 
+from alphaloop.clock import sleep
 from alphaloop.errors import AlphaloopError, PortInUseError, ServingError
 from alphaloop.runtime.processes import require_port
 from alphaloop.settings.settings import Settings
@@ -23,6 +24,7 @@ from serving.protocol.address import format_address
 from serving.security.access import require_access_control
 from serving.security.tls import ServerCertificates
 from serving.server.gateway import Gateway
+from serving.server.health_pages import ServerHealth
 from serving.server.large_requests import reserve_memory
 
 GRACE_SECONDS = 5.0
@@ -53,6 +55,7 @@ class ProcessHost:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ending: asyncio.Event | None = None
+        self._health: ServerHealth | None = None
         self._listening = threading.Event()
         self._problem: Exception | None = None
 
@@ -98,7 +101,7 @@ class ProcessHost:
         self._listening, self._problem = threading.Event(), None
         core = build_core(self._settings)
         gateway = Gateway(core, self._settings)
-        self._core = core
+        self._core, self._health = core, gateway.health
         try:
             core.start()
             listen = self._listen(gateway, certificates)
@@ -127,7 +130,9 @@ class ProcessHost:
     def run_forever(self, on_ready: Callable[[str], None] | None = None) -> None:
         """Serve until SIGTERM or Ctrl-C, then drain. Main thread only.
 
-        `on_ready` is called with the url once the server listens.
+        After SIGTERM the server reports that it is not ready and answers for another `serving.drain_seconds`,
+        in which load balancers and clients turn to others. `on_ready` is called with the url once the server
+        listens.
         """
         with Termination() as termination:
             try:
@@ -138,6 +143,8 @@ class ProcessHost:
                 if on_ready is not None:
                     on_ready(url)
                 termination.wait()
+                if termination.by_supervisor:
+                    self._drain()
             finally:
                 self.stop()
                 # Frozen objects are not freed at exit, of which libraries complain.
@@ -151,6 +158,12 @@ class ProcessHost:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _drain(self) -> None:
+        """Answer on, not ready, for as long as others need to notice it."""
+        if self._health is not None:
+            self._health.drain()
+        sleep(self._serving.drain_seconds)
 
     def _require_ports(self) -> None:
         serving = self._serving
@@ -168,7 +181,7 @@ class ProcessHost:
         from serving.server.grpc.grpc_server import make_grpc_server
 
         self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
-        server, health = make_grpc_server(gateway, InferenceService(gateway.core, gateway))
+        server = make_grpc_server(gateway, InferenceService(gateway.core, gateway))
         https = self._http_servers(gateway)
         try:
             try:
@@ -183,7 +196,7 @@ class ProcessHost:
             finally:
                 self._listening.set()
             await self._ending.wait()
-            health.drain()
+            gateway.health.drain()
         finally:
             await asyncio.gather(server.stop(GRACE_SECONDS), *(http_server.stop() for http_server in https))
 

@@ -32,6 +32,11 @@ class Termination:
     ) -> None:
         self._restore()
 
+    @property
+    def by_supervisor(self) -> bool:
+        """True if the signal is SIGTERM, which a supervisor sends; Ctrl-C is a person who waits."""
+        return self._number == signal.SIGTERM
+
     def wait(self) -> None:
         """Block until a signal comes."""
         self._signalled.wait()

@@ -22,6 +22,7 @@ from serving.protocol.status import status_of
 from serving.security.access import AccessTokens, Scope
 from serving.server.admission import Admission
 from serving.server.batching import MicroBatcher
+from serving.server.health_pages import ServerHealth
 from serving.server.large_requests import MAX_CALLS, ConcurrencyLimit, LargeRequestThread
 from serving.server.request_statistics import OTHER, RequestStatistics
 from serving.server.token_bucket import RateLimiter
@@ -32,6 +33,7 @@ class Gateway:
 
     def __init__(self, core: InferenceCore, settings: Settings) -> None:
         self.core, self.settings = core, settings
+        self.health = ServerHealth(core, settings.serving.model)
         self.statistics = RequestStatistics()
         serving = settings.serving
         self.admission = Admission(serving.max_in_flight)

@@ -126,9 +126,9 @@ def metrics_route(gateway: Gateway) -> Any:
 
 
 def metrics_application(gateway: Gateway) -> Any:
-    """Build an ASGI application with `/metrics`."""
+    """Build an ASGI application with `/metrics`, `/livez` and `/readyz`."""
     from starlette.applications import Starlette
 
-    app = Starlette(routes=[metrics_route(gateway)])
+    app = Starlette(routes=[metrics_route(gateway), *gateway.health.routes()])
     app.router.redirect_slashes = False
     return app

@@ -133,8 +133,8 @@ class World:
     feature_set: str = FEATURES.hash
 
     def settings(self, **serving: Any) -> Settings:
-        """Settings of this home; the registry is polled once a minute unless told otherwise."""
-        quiet = {"poll_seconds": 60.0, "http_port": 0, "metrics_port": 0}
+        """Settings of this home; the registry is polled once a minute, and nobody waits for a drain."""
+        quiet = {"poll_seconds": 60.0, "http_port": 0, "metrics_port": 0, "drain_seconds": 0.0}
         return Settings(home=self.home, serving=ServingSettings(**quiet | serving))
 
     def last(self, feature: int) -> list[float]:

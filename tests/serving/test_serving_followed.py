@@ -160,7 +160,7 @@ def test_no_answer_redirects_and_the_server_is_found_with_a_slash(edges: Edges, 
 
 def test_health_knows_the_name_of_the_grpc_service(edges: Edges, shelf: Any) -> None:
     """The name by which the health specification suggests to ask is that of the server."""
-    health = HealthService(edges.core, 1.0)
+    health = HealthService(edges.core, edges.gateway.health, 1.0)
 
     def status(name: str) -> tuple[str, str]:
         context = Context()
@@ -169,7 +169,7 @@ def test_health_knows_the_name_of_the_grpc_service(edges: Edges, shelf: Any) -> 
 
     assert status("") == status(SERVICE) == status(shelf.name) == ("SERVING", "OK")
     assert status("inference.GRPCInferenceServices") == ("SERVICE_UNKNOWN", "NOT_FOUND")
-    health.drain()
+    edges.gateway.health.drain()
     assert status(SERVICE) == ("NOT_SERVING", "OK")
 
 

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
+from tritonclient.grpc import InferenceServerClient
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import PortInUseError, ServingError, SettingsError
@@ -122,6 +124,35 @@ def test_a_terminated_server_drains(world: Any, shelf: Any) -> None:
         assert child.wait(20) == 0
     rows = PredictionLogReader(settings.paths.prediction_log, shelf.name).new()
     assert {row.prediction_id for row in rows} == asked
+
+
+def test_a_terminated_server_answers_while_it_says_that_it_is_not_ready(world: Any, shelf: Any) -> None:
+    """For `serving.drain_seconds` after SIGTERM no page or call says ready, and predictions go on."""
+    shelf.route(champion=shelf.add(1.0, 0.0, 0.0))
+    ports = {"http_port": free_port(), "metrics_port": free_port()}
+    settings: Settings = world.settings(model=shelf.name, drain_seconds=3.0, **ports)
+    command = [sys.executable, "-c", FOREVER, settings.model_dump_json(), str(free_port())]
+    health = [f"http://127.0.0.1:{ports['http_port']}/v2/health/ready"]
+    health.append(f"http://127.0.0.1:{ports['metrics_port']}/readyz")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=child_environment()) as child:
+        assert child.stdout is not None
+        url = child.stdout.readline().strip()
+        try:
+            with PredictionClient(url, shelf.name) as client, InferenceServerClient(url) as triton:
+                assert triton.is_server_ready()
+                assert [httpx.get(page).status_code for page in health] == [200, 200]
+                child.send_signal(signal.SIGTERM)
+                began = monotonic()
+                while triton.is_server_ready():
+                    assert monotonic() - began < 2.0
+                assert [httpx.get(page).status_code for page in health] == [503, 503]
+                assert httpx.get(health[1]).json()["parts"]["server"]["state"] == "down"
+                assert httpx.get(health[1].replace("readyz", "livez")).status_code == 200
+                assert client.forecast(world.symbols, world.bar).prediction_id
+            assert child.wait(20) == 0
+            assert monotonic() - began >= 3.0
+        finally:
+            child.kill()
 
 
 def test_a_host_can_start_again(world: Any, shelf: Any) -> None:

@@ -68,11 +68,14 @@ class InferenceService:
         return self._messages.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: Any, grpc_context: Any) -> Any:
-        """Answer whether the settings' model can answer; trailing metadata say if the registry is away."""
+        """Answer whether the settings' model can answer, and the server does not drain.
+
+        Trailing metadata say if the registry is away.
+        """
         away = self._core.registry_away
         if away:
             grpc_context.set_trailing_metadata(((REGISTRY_AWAY, _header(away)),))
-        return self._messages.ServerReadyResponse(ready=self._core.ready)
+        return self._messages.ServerReadyResponse(ready=self._core.ready and not self.gateway.health.draining)
 
     async def ModelReady(self, request: Any, grpc_context: Any) -> Any:
         """Answer whether a model, or one version of it, can answer at once."""

@@ -13,20 +13,20 @@ from typing import Any
 
 from serving.inference.core import InferenceCore
 from serving.protocol.messages import SERVICE
+from serving.server.health_pages import ServerHealth
 
 
 class HealthService:
-    """Health service that reports `SERVING` for models that can answer, without reading the registry."""
+    """Health service that reports `SERVING` for models that can answer, without reading the registry.
 
-    def __init__(self, core: InferenceCore, poll_seconds: float) -> None:
+    A server that drains reports `NOT_SERVING`, so that load balancers send nothing more.
+    """
+
+    def __init__(self, core: InferenceCore, health: ServerHealth, poll_seconds: float) -> None:
         from grpc_health.v1 import health_pb2
 
-        self._core, self._poll_seconds, self._messages = core, poll_seconds, health_pb2
-        self._draining = False
-
-    def drain(self) -> None:
-        """Report `NOT_SERVING` from now on, so that load balancers send nothing more."""
-        self._draining = True
+        self._core, self._health, self._poll_seconds = core, health, poll_seconds
+        self._messages = health_pb2
 
     async def Check(self, request: Any, context: Any) -> Any:
         """Answer with the present status; NOT_FOUND for an unknown model."""
@@ -54,4 +54,4 @@ class HealthService:
         if not of_server and not self._core.rollout_versions(service):
             return int(answer.SERVICE_UNKNOWN)
         ready = self._core.ready if of_server else True
-        return int(answer.SERVING if ready and not self._draining else answer.NOT_SERVING)
+        return int(answer.SERVING if ready and not self._health.draining else answer.NOT_SERVING)

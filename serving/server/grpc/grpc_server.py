@@ -34,8 +34,8 @@ UNLIMITED = -1
 PING_MS, PONG_MS = 60_000, 20_000
 
 
-def make_grpc_server(gateway: Gateway, service: InferenceService) -> tuple[Any, HealthService]:
-    """Build a server, without a port yet, and its health service."""
+def make_grpc_server(gateway: Gateway, service: InferenceService) -> Any:
+    """Build a server, without a port yet."""
     options = [
         # Without this a second server would share the port silently.
         ("grpc.so_reuseport", 0),
@@ -47,16 +47,16 @@ def make_grpc_server(gateway: Gateway, service: InferenceService) -> tuple[Any, 
         ("grpc.http2.max_pings_without_data", 0),
     ]
     server = grpc.aio.server(options=options)
-    return server, add_handlers(server, gateway, service)
+    add_handlers(server, gateway, service)
+    return server
 
 
-def add_handlers(server: Any, gateway: Gateway, service: InferenceService) -> HealthService:
-    """Add `service`, health and reflection to `server`; return the health service."""
+def add_handlers(server: Any, gateway: Gateway, service: InferenceService) -> None:
+    """Add `service`, health and reflection to `server`."""
     server.add_generic_rpc_handlers((InferenceHandler(gateway, service),))
-    healthy = HealthService(gateway.core, gateway.settings.serving.poll_seconds)
+    healthy = HealthService(gateway.core, gateway.health, gateway.settings.serving.poll_seconds)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return healthy
 
 
 class InferenceHandler(grpc.GenericRpcHandler):

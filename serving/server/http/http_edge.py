@@ -125,7 +125,10 @@ class HttpEdge:
         return json_response({"live": True})
 
     async def ready(self, request: Request) -> Response:
-        """Answer whether the settings' model can answer, with the rollout state of each model."""
+        """Answer whether the settings' model can answer, with the rollout state of each model.
+
+        A server that drains is not ready.
+        """
         core = self._core
         models = {
             table.document.model: {
@@ -137,8 +140,9 @@ class HttpEdge:
             }
             for table in core.tables
         }
-        body = {"live": True, "ready": core.ready, "registry": core.registry_away or "read", "models": models}
-        return json_response(body, 200 if core.ready else 503)
+        ready = core.ready and not self._gateway.health.draining
+        body = {"live": True, "ready": ready, "registry": core.registry_away or "read", "models": models}
+        return json_response(body, 200 if ready else 503)
 
     async def server_metadata(self, request: Request) -> Response:
         """Answer with name, version and extensions of this server."""

@@ -74,6 +74,16 @@ monotonic: Callable[[], float] = time.perf_counter
 """Seconds from an arbitrary origin, for measuring durations."""
 
 
+def boot_time() -> float:
+    """Return seconds since the machine started, those in which it slept included.
+
+    It compares moments on one machine only; where the system has no such clock, `monotonic` takes its place.
+    """
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 def sleep(seconds: float) -> None:
     """Wait on the machine's clock."""
     time.sleep(seconds)

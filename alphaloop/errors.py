@@ -132,6 +132,12 @@ class LeaseLostError(AlphaloopError):
     exit_code: ClassVar[int] = CHECK_FAILED
 
 
+class RoleHeldError(AlphaloopError):
+    """A role that another process holds; the message names the role and its holder."""
+
+    exit_code: ClassVar[int] = CHECK_FAILED
+
+
 class ChainBrokenError(AlphaloopError):
     """An altered journal: a hash, a link or an anchor does not match."""
 

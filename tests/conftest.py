@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import shutil
 import signal
 import sys
@@ -25,6 +26,7 @@ from alphaloop.runtime.processes import QUIET_ENVIRONMENT, SINGLE_THREAD_ENVIRON
 from alphaloop.settings.settings import Settings
 from marketdata.sources.registry import find_source
 from models.registry import mlflow_database
+from tests.postgres import PostgresServer, postgres_programs
 
 SYMBOLS = ("AAPL", "BAC", "JNJ", "KO", "RRC", "XOM")
 START = datetime(2018, 1, 1, tzinfo=UTC)
@@ -74,6 +76,22 @@ def create_registry_database(tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mlflow_database, "create_database", create_or_copy)
         yield create
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server, started where a test asks for it.
+
+    Without the program the test is skipped; it fails where nothing may be missing.
+    """
+    programs = postgres_programs()
+    if programs is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("postgres is not installed")
+        pytest.skip("postgres is not installed")
+    server = PostgresServer(programs)
+    yield server
+    server.close()
 
 
 @pytest.fixture
@@ -143,7 +161,10 @@ class ServerProcess:
 
     def __init__(self, context: Any, settings: Settings, port: int) -> None:
         self._told, tell = context.Pipe(duplex=False)
-        names = {"settings": settings.model_dump_json(), "port": port, "tell": tell}
+        # Nobody balances load here, so that an end need not be announced for seconds.
+        serving = settings.serving.model_copy(update={"drain_seconds": 0.0})
+        prompt = settings.model_copy(update={"serving": serving})
+        names = {"settings": prompt.model_dump_json(), "port": port, "tell": tell}
         self._process = context.Process(target=exec, args=(SERVE, names))
         self._process.start()
         tell.close()

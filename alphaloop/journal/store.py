@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from alphaloop.clock import Clock
 from alphaloop.errors import ChainBrokenError, DamagedStoreError
 from alphaloop.journal.anchors import AnchorFile
+from alphaloop.journal.append import append_records
 from alphaloop.journal.chain import GENESIS_HASH
 from alphaloop.journal.record import ADOPTION_KIND, Record, canonical_json
+from alphaloop.journal.roles import LEASE_SECONDS, RoleLease, take_role
 from alphaloop.journal.tables import (
     DATABASE_ERRORS,
     database_url,
@@ -35,12 +37,14 @@ class Journal:
 
     Parameters
     ----------
-    path_or_url : str or Path
+    path_or_url : str, Path or URL
         SQLite file, or SQLAlchemy URL.
     anchors : Path
         File of chain heads outside of the database.
     clock : Clock
         Source of the records' time.
+    lease_seconds : float
+        Seconds without a sign of life of its holder after which a role may be taken over.
 
     Raises
     ------
@@ -64,14 +68,21 @@ class Journal:
     >>> journal.close()
     """
 
-    def __init__(self, path_or_url: str | Path, anchors: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        path_or_url: str | Path | sa.URL,
+        anchors: Path,
+        clock: Clock,
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
         url = database_url(path_or_url)
         if url.get_backend_name() == "sqlite" and url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
         anchors.parent.mkdir(parents=True, exist_ok=True)
         self._name = url.render_as_string(hide_password=True)
         self._anchors = AnchorFile(anchors)
-        self._clock = clock
+        self._clock, self._lease_seconds = clock, lease_seconds
         self._engine = open_engine(url)
         try:
             if is_missing_journal(self._engine):
@@ -84,12 +95,80 @@ class Journal:
             self._engine.dispose()
             raise
 
-    def writer(self, stream: str) -> StreamWriter:
-        """Take the lease of `stream`, even from another holder, and return its only writer."""
+    def writer(self, stream: str, role: RoleLease | None = None) -> StreamWriter:
+        """Take the lease of `stream`, even from another writer, and return its only writer.
+
+        With `role` the stream belongs to that role from now on. Raises `RoleHeldError` without one for a
+        stream of a role that another process holds, `LeaseLostError` for a role that was taken over.
+        """
         try:
-            return StreamWriter(self._engine, self._anchors, stream, self._clock)
+            return StreamWriter(self._engine, self._anchors, stream, self._clock, role=role)
         except DATABASE_ERRORS as error:
             raise self._damaged(error) from error
+
+    def take_role(self, role: str, *, wait: float | None = 0.0, holder: str | None = None) -> RoleLease:
+        """Take a role that one process holds at a time, or wait for it.
+
+        Parameters
+        ----------
+        role : str
+            Name of the role: `executor/BOOK`, `control/MODEL`, `streamer/SOURCE` or `runner`.
+        wait : float or None
+            Seconds to wait for a role that another process holds; None waits for ever.
+        holder : str, optional
+            Holder, by default this process.
+
+        Returns
+        -------
+        RoleLease
+            The role, given back by its `release` or at the end of its context.
+
+        Raises
+        ------
+        RoleHeldError
+            Where another process held the role to the end of `wait`.
+        """
+        try:
+            return take_role(
+                self._engine, self._clock, role, holder=holder, wait=wait, lease_seconds=self._lease_seconds
+            )
+        except DATABASE_ERRORS as error:
+            raise self._damaged(error) from error
+
+    def append(self, stream: str, kind: str, body: Mapping[str, Any], *, unique: str | None = None) -> Record:
+        """Append one record to a stream that everybody may write; see `append_many`."""
+        return self.append_many(stream, [(kind, body)], unique=unique)[0]
+
+    def append_many(
+        self, stream: str, batch: Sequence[tuple[str, Mapping[str, Any]]], *, unique: str | None = None
+    ) -> list[Record]:
+        """Append all of `batch` or nothing, holding the head of the stream for one transaction.
+
+        Parameters
+        ----------
+        stream : str
+            Stream that belongs to no role.
+        batch : sequence of tuple of str and mapping
+            Kind and body of each record.
+        unique : str, optional
+            Field of the bodies. Where a record of the same kind and value is there already, that record takes
+            the place of a new one.
+
+        Returns
+        -------
+        list of Record
+            The records, in the order of `batch`.
+
+        Raises
+        ------
+        InputError
+            For a stream that belongs to a role.
+        ChainBrokenError
+            Where the stream does not end as its anchors say.
+        VendorError
+            Where the database fails or the anchor cannot be written.
+        """
+        return append_records(self._engine, self._anchors, self._clock, stream, batch, unique)
 
     def adopt(self, stream: str, by: str, reason: str) -> Record:
         """Vouch for unanchored records of `stream` by a record with a person's name and reason.

@@ -13,9 +13,9 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from alphaloop.errors import DamagedStoreError
+from alphaloop.errors import DamagedStoreError, MissingPartError
 
-CURRENT_REVISION = "0001"
+CURRENT_REVISION = "0002"
 """The newest migration; a journal at this revision is opened without loading Alembic."""
 
 DATABASE_ERRORS = (sa.exc.SQLAlchemyError, UnicodeDecodeError)
@@ -23,6 +23,9 @@ DATABASE_ERRORS = (sa.exc.SQLAlchemyError, UnicodeDecodeError)
 
 SQLite quotes damaged bytes in its messages, which then cannot be decoded.
 """
+
+CONNECT_SECONDS = 5
+"""Seconds that a connection to PostgreSQL may take."""
 
 BUSY_TIMEOUT_MS = 10_000
 """Milliseconds that SQLite waits for another process's lock."""
@@ -62,13 +65,32 @@ leases = sa.Table(
     sa.Column("stream", sa.Text, primary_key=True),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("taken_at", sa.Text, nullable=False),
+    # The role that alone may write the stream; empty where everybody may append.
+    sa.Column("role", sa.Text, nullable=False, server_default=""),
 )
 
+roles = sa.Table(
+    "roles",
+    metadata,
+    sa.Column("role", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("heartbeats", sa.BigInteger, nullable=False),
+    sa.Column("released", sa.Boolean, nullable=False),
+    sa.Column("taken_at", sa.Text, nullable=False),
+)
 
-def database_url(path_or_url: str | Path) -> sa.URL:
+MIGRATION_LOCK = 7_305_440_719
+"""Key of PostgreSQL's advisory lock under which a journal is created or migrated."""
+
+
+def database_url(path_or_url: str | Path | sa.URL) -> sa.URL:
     """Return the SQLAlchemy URL of a journal given as a file or as a URL."""
+    if isinstance(path_or_url, sa.URL):
+        return path_or_url
     if isinstance(path_or_url, str) and "://" in path_or_url:
-        return sa.make_url(path_or_url)
+        url = sa.make_url(path_or_url)
+        return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
     return sa.URL.create("sqlite", database=str(Path(path_or_url).resolve()))
 
 
@@ -80,7 +102,7 @@ def open_engine(url: sa.URL, *, read_only: bool = False, immutable: bool = False
     its write-ahead log is ignored.
     """
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url)
+        return _server_engine(url)
     if read_only:
         file = f"file:{quote(str(url.database))}"
         query = {"mode": "ro", "uri": "true"} | ({"immutable": "1"} if immutable else {})
@@ -105,6 +127,21 @@ def open_engine(url: sa.URL, *, read_only: bool = False, immutable: bool = False
     return engine
 
 
+def _server_engine(url: sa.URL) -> sa.Engine:
+    """Create an engine on PostgreSQL, on which nothing rests on a session.
+
+    A pooler in transaction mode gives every transaction another session: so no statement is prepared. A
+    connection that died while it was idle is replaced before it is used.
+    """
+    options = {"prepare_threshold": None, "connect_timeout": CONNECT_SECONDS, "application_name": "alphaloop"}
+    try:
+        return sa.create_engine(url, connect_args=options, pool_pre_ping=True)
+    except ImportError as error:
+        raise MissingPartError(
+            f"a journal on {url.get_backend_name()} needs psycopg: pip install 'alphaloop[trade]'"
+        ) from error
+
+
 def is_open_failure(error: BaseException) -> bool:
     """Tell a database that could not be opened from a damaged one."""
     cause = error.__cause__ or error
@@ -114,6 +151,23 @@ def is_open_failure(error: BaseException) -> bool:
         return (code & 0xFF) in _UNOPENED and code != sqlite3.SQLITE_IOERR_SHORT_READ
     # A database server raises it when it cannot be reached or refuses the login.
     return type(cause).__name__ == "OperationalError"
+
+
+def database_reason(error: BaseException) -> str:
+    """Return in one line what the database said, without the statement that it refused."""
+    return " ".join(str(error.__cause__ or error).split())
+
+
+def insert_missing(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> None:
+    """Insert `row` unless there is one with its primary key."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as insert_on_postgresql
+
+        connection.execute(insert_on_postgresql(table).values(**row).on_conflict_do_nothing())
+    else:
+        from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
+
+        connection.execute(insert_on_sqlite(table).values(**row).on_conflict_do_nothing())
 
 
 def is_missing_journal(engine: sa.Engine) -> bool:
@@ -143,6 +197,8 @@ def migrate(engine: sa.Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
         if _revision(connection) != CURRENT_REVISION:
             config.attributes["connection"] = connection
             try:

@@ -12,6 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from alphaloop.errors import DamagedStoreError
 from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
 from alphaloop.journal.chain import GENESIS_HASH, broken_link
@@ -57,7 +59,7 @@ class ChainReport:
     adopted: tuple[str, ...] = ()
 
 
-def verify_journal(journal_path: str | Path, anchors: Path) -> list[ChainReport]:
+def verify_journal(journal_path: str | Path | sa.URL, anchors: Path) -> list[ChainReport]:
     """Check every stream of the journal against its chain and its anchors.
 
     The result is empty where there is neither a journal nor an anchor. Damage never raises an error: a

@@ -10,12 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from alphaloop.clock import Clock, as_utc
-from alphaloop.errors import ChainBrokenError, LeaseLostError, VendorError
+from alphaloop.errors import ChainBrokenError, LeaseLostError, RoleHeldError, VendorError
 from alphaloop.journal import lease
 from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
 from alphaloop.journal.chain import GENESIS_HASH, broken_link, chain_hash, row_hash
+from alphaloop.journal.holder import is_gone, short_name, this_process
 from alphaloop.journal.record import Record, canonical_json
-from alphaloop.journal.tables import DATABASE_ERRORS, records
+from alphaloop.journal.roles import RoleLease
+from alphaloop.journal.tables import DATABASE_ERRORS, database_reason, records, roles
 
 
 class StreamWriter:
@@ -23,23 +25,35 @@ class StreamWriter:
 
     Opening checks the chain from the last anchor on. Raises `ChainBrokenError` where the stream lacks an
     anchored record, or holds records that no writer announced; with `adopt` such records are accepted, and
-    the next batch vouches for them.
+    the next batch vouches for them. With `role` the stream belongs to that role from now on, and each batch
+    checks in its own transaction that the role is still held; without one, a stream that belongs to a role
+    that another process holds raises `RoleHeldError`.
     """
 
     def __init__(
-        self, engine: sa.Engine, anchors: AnchorFile, stream: str, clock: Clock, *, adopt: bool = False
+        self,
+        engine: sa.Engine,
+        anchors: AnchorFile,
+        stream: str,
+        clock: Clock,
+        *,
+        adopt: bool = False,
+        role: RoleLease | None = None,
     ) -> None:
         self.stream = stream
-        self._engine, self._anchors, self._clock = engine, anchors, clock
+        self._engine, self._anchors, self._clock, self._role = engine, anchors, clock, role
         self._lock = threading.Lock()
         self._closed, self._stopped = False, ""
+        self._doubtful: dict[str, Any] | None = None
         with engine.begin() as connection:
-            # The lease holds the database's write lock, so nobody commits or announces meanwhile.
-            self.epoch = lease.take_lease(connection, stream, self._now())
+            # The lease holds the stream's lock, so nobody commits to it or announces meanwhile.
+            self.epoch = lease.take_lease(connection, stream, self._now(), role.role if role else "")
+            if role is None:
+                require_unheld(connection, stream)
+            else:
+                role.require(connection)
             known = anchors.of(stream)
-            self._seq, self._head = _checked_head(connection, stream, known.last)
-            if self._seq and not known.permits(self._seq, self._head) and not adopt:
-                raise ChainBrokenError(unanchored_message(stream, self._seq, known))
+            self._seq, self._head = checked_head(connection, stream, known, adopt=adopt)
         if known.last is None:
             self._anchor(Anchor(stream, 0, GENESIS_HASH))
 
@@ -56,8 +70,9 @@ class StreamWriter:
         """Append all of `batch` or nothing, in one transaction, and anchor the new head.
 
         Raises `LeaseLostError` if another writer took over, `VendorError` if the database fails or the anchor
-        cannot be written. Where only the last line of the anchors is missing, the batch is in the journal,
-        and this writer stops: it writes no batch after one that it could not anchor.
+        cannot be written. A batch whose commit was not answered is looked up by number and hash: it counts
+        where it is there, and is never written twice. Where only the last line of the anchors is missing, the
+        batch is in the journal, and this writer stops: it writes no batch after one that it could not anchor.
         """
         if not batch:
             return []
@@ -66,10 +81,10 @@ class StreamWriter:
                 raise LeaseLostError(f"stream '{self.stream}': this writer was closed; take a new one")
             if self._stopped:
                 raise VendorError(self._stopped)
-            rows = self._chain(batch)
+            self._resolve_doubt()
+            rows = chained_rows(self.stream, self._seq, self._head, self.epoch, self._now(), batch)
             self._commit(rows)
-            self._seq, self._head = rows[-1]["seq"], rows[-1]["hash"]
-            self._anchor(Anchor(self.stream, self._seq, self._head))
+            self._committed(rows[-1])
         return [to_record(row) for row in rows]
 
     def close(self) -> None:
@@ -82,35 +97,46 @@ class StreamWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _chain(self, batch: Sequence[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-        at, previous, rows = self._now(), self._head, []
-        for seq, (kind, body) in enumerate(batch, start=self._seq + 1):
-            text = canonical_json(body)
-            digest = chain_hash(self.stream, seq, at, kind, self.epoch, text, previous)
-            rows.append(
-                {
-                    "stream": self.stream,
-                    "seq": seq,
-                    "at": at,
-                    "kind": kind,
-                    "epoch": self.epoch,
-                    "body": text,
-                    "previous": previous,
-                    "hash": digest,
-                }
-            )
-            previous = digest
-        return rows
+    def _committed(self, last: Mapping[str, Any]) -> None:
+        self._seq, self._head = last["seq"], last["hash"]
+        self._anchor(Anchor(self.stream, self._seq, self._head))
+
+    def _resolve_doubt(self) -> None:
+        """Find out whether the last batch, whose commit was not answered, is in the journal."""
+        if self._doubtful is None:
+            return
+        try:
+            is_there = is_stored(self._engine, self._doubtful)
+        except DATABASE_ERRORS as error:
+            raise VendorError(
+                f"the journal does not say whether record {self._doubtful['seq']} of stream '{self.stream}' "
+                f"was taken: {database_reason(error)}; nothing is written before it does"
+            ) from error
+        last, self._doubtful = self._doubtful, None
+        if is_there:
+            self._committed(last)
 
     def _commit(self, rows: list[dict[str, Any]]) -> None:
         try:
             with self._engine.begin() as connection:
                 lease.renew_lease(connection, self.stream, self.epoch, rows[0]["at"])
+                if self._role is not None:
+                    self._role.require(connection)
                 connection.execute(records.insert(), rows)
                 # Last before the commit, so that an announced batch is missing only if the commit failed.
                 self._anchors.announce(self.stream, rows[-1]["seq"], rows[-1]["hash"])
         except DATABASE_ERRORS as error:
-            raise VendorError(f"the journal could not take {len(rows)} records: {error}") from error
+            self._doubtful = rows[-1]
+            try:
+                is_there = is_stored(self._engine, rows[-1])
+            except DATABASE_ERRORS:
+                # Asked again before the next batch.
+                is_there = False
+            else:
+                self._doubtful = None
+            if not is_there:
+                reason = database_reason(error)
+                raise VendorError(f"the journal could not take {len(rows)} records: {reason}") from error
         except OSError as error:
             raise VendorError(
                 f"the journal took none of {len(rows)} records: their anchor cannot be written to "
@@ -184,7 +210,56 @@ def to_record(row: Mapping[str, Any]) -> Record:
     )
 
 
-def _checked_head(connection: sa.Connection, stream: str, anchor: Anchor | None) -> tuple[int, str]:
+def chained_rows(
+    stream: str, seq: int, head: str, epoch: int, at: str, batch: Sequence[tuple[str, Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Build the rows of `batch` that follow record `seq` with the hash `head`."""
+    previous, rows = head, []
+    for number, (kind, body) in enumerate(batch, start=seq + 1):
+        text = canonical_json(body)
+        digest = chain_hash(stream, number, at, kind, epoch, text, previous)
+        row = {"stream": stream, "seq": number, "at": at, "kind": kind, "epoch": epoch, "body": text}
+        rows.append({**row, "previous": previous, "hash": digest})
+        previous = digest
+    return rows
+
+
+def is_stored(engine: sa.Engine, row: Mapping[str, Any]) -> bool:
+    """Test whether the journal holds this very record."""
+    query = sa.select(records.c.hash).where(records.c.stream == row["stream"], records.c.seq == row["seq"])
+    with engine.connect() as connection:
+        return bool(connection.execute(query).scalar() == row["hash"])
+
+
+def require_unheld(connection: sa.Connection, stream: str) -> None:
+    """Raise `RoleHeldError` if `stream` belongs to a role that another process holds."""
+    role = lease.owning_role(connection, stream)
+    if not role:
+        return
+    found = connection.execute(sa.select(roles).where(roles.c.role == role)).one_or_none()
+    if found is None or found.released or found.holder == this_process() or is_gone(found.holder):
+        return
+    raise RoleHeldError(
+        f"stream '{stream}' is written by role '{role}', which {short_name(found.holder)} holds; end that "
+        "process first"
+    )
+
+
+def checked_head(
+    connection: sa.Connection, stream: str, known: StreamAnchors, *, adopt: bool = False
+) -> tuple[int, str]:
+    """Check the chain from the last anchor on; returns number and hash of the last record.
+
+    Raises `ChainBrokenError` where the stream lacks an anchored record or, without `adopt`, holds records
+    that no writer announced.
+    """
+    seq, head = _linked_head(connection, stream, known.last)
+    if seq and not known.permits(seq, head) and not adopt:
+        raise ChainBrokenError(unanchored_message(stream, seq, known))
+    return seq, head
+
+
+def _linked_head(connection: sa.Connection, stream: str, anchor: Anchor | None) -> tuple[int, str]:
     """Check the chain from the last anchor on.
 
     Returns number and hash of the last record.

@@ -27,6 +27,7 @@ from alphaloop.settings.data import DataSettings
 from alphaloop.settings.drift import DriftSettings
 from alphaloop.settings.environment_variables import EnvironmentVariables, is_kubernetes_service_variable
 from alphaloop.settings.features import FeatureSettings
+from alphaloop.settings.journal import JournalSettings
 from alphaloop.settings.paths import Paths
 from alphaloop.settings.retrain import RetrainSettings
 from alphaloop.settings.rollout import RolloutSettings
@@ -50,7 +51,7 @@ class Settings(BaseSettings):
     ----------
     home : Path
         Folder of snapshots, registry, journal and logs.
-    data, features, training, serving, client, trading, drift, retrain, rollout : Section
+    data, features, training, serving, client, trading, drift, retrain, rollout, journal : Section
         One section per part of the platform.
     """
 
@@ -73,6 +74,7 @@ class Settings(BaseSettings):
     drift: DriftSettings = DriftSettings()
     retrain: RetrainSettings = RetrainSettings()
     rollout: RolloutSettings = RolloutSettings()
+    journal: JournalSettings = JournalSettings()
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]

@@ -1,0 +1,103 @@
+"""Appends: records by whoever has something to say, on a stream that no role owns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from alphaloop.clock import Clock, as_utc
+from alphaloop.errors import VendorError
+from alphaloop.journal.anchors import Anchor, AnchorFile
+from alphaloop.journal.chain import GENESIS_HASH
+from alphaloop.journal.lease import lock_for_append
+from alphaloop.journal.record import Record, canonical_json
+from alphaloop.journal.tables import DATABASE_ERRORS, database_reason, records
+from alphaloop.journal.writer import chained_rows, checked_head, checked_record, is_stored, to_record
+
+Batch = Sequence[tuple[str, Mapping[str, Any]]]
+
+
+def append_records(
+    engine: sa.Engine, anchors: AnchorFile, clock: Clock, stream: str, batch: Batch, unique: str | None
+) -> list[Record]:
+    """Append `batch` in one transaction that holds the head of `stream`; fences nobody.
+
+    With `unique`, the name of a field of the bodies, a record of the same kind and value that is there
+    already takes the place of a new one.
+
+    Raises
+    ------
+    InputError
+        For a stream that belongs to a role.
+    ChainBrokenError
+        Where the stream does not end as its anchors say.
+    VendorError
+        Where the database fails or the anchor cannot be written.
+    """
+    at = as_utc(clock.now()).isoformat()
+    rows: list[dict[str, Any]] = []
+    earlier: list[Record | None] = []
+    try:
+        with engine.begin() as connection:
+            epoch = lock_for_append(connection, stream, at)
+            known = anchors.of(stream)
+            seq, head = checked_head(connection, stream, known)
+            earlier = [_earlier(connection, stream, kind, body, unique) for kind, body in batch]
+            new = [one for one, before in zip(batch, earlier, strict=True) if before is None]
+            if known.last is None:
+                anchors.append(Anchor(stream, 0, GENESIS_HASH))
+            if new:
+                rows = chained_rows(stream, seq, head, epoch, at, new)
+                connection.execute(records.insert(), rows)
+                # Last before the commit, so that an announced batch is missing only if the commit failed.
+                anchors.announce(stream, rows[-1]["seq"], rows[-1]["hash"])
+    except DATABASE_ERRORS as error:
+        if not rows or not _is_there(engine, rows[-1]):
+            reason = database_reason(error)
+            raise VendorError(f"the journal could not take {len(batch)} records: {reason}") from error
+    except OSError as error:
+        raise _unwritable(anchors, stream, error) from error
+    if rows:
+        try:
+            anchors.append(Anchor(stream, rows[-1]["seq"], rows[-1]["hash"]))
+        except OSError as error:
+            raise _unwritable(anchors, stream, error) from error
+    made = iter(rows)
+    return [to_record(next(made)) if before is None else before for before in earlier]
+
+
+def _earlier(
+    connection: sa.Connection, stream: str, kind: str, body: Mapping[str, Any], unique: str | None
+) -> Record | None:
+    """Find the record of `kind` whose field `unique` has the value that it has in `body`."""
+    if unique is None:
+        return None
+    part = canonical_json({unique: body[unique]})[1:-1]
+    query = (
+        sa.select(records)
+        .where(records.c.stream == stream, records.c.kind == kind)
+        .where(records.c.body.contains(part, autoescape=True))
+        .order_by(records.c.seq)
+    )
+    for row in connection.execute(query).mappings():
+        fields = json.loads(row["body"])
+        if unique in fields and canonical_json({unique: fields[unique]})[1:-1] == part:
+            return checked_record(dict(row))
+    return None
+
+
+def _is_there(engine: sa.Engine, row: Mapping[str, Any]) -> bool:
+    try:
+        return is_stored(engine, row)
+    except DATABASE_ERRORS:
+        return False
+
+
+def _unwritable(anchors: AnchorFile, stream: str, error: OSError) -> VendorError:
+    return VendorError(
+        f"stream '{stream}': an anchor cannot be written to {anchors.path} ({error.strerror or error}); make "
+        "that file writable"
+    )

@@ -1,0 +1,75 @@
+"""The journal that the settings name: a file under home, or a database of a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from alphaloop.clock import Clock
+from alphaloop.errors import SettingsError
+from alphaloop.journal.store import Journal
+from alphaloop.journal.tables import database_url
+from alphaloop.journal.verification import ChainReport, verify_journal
+from alphaloop.settings.settings import Settings
+
+
+def open_journal(settings: Settings, clock: Clock) -> Journal:
+    """Open the journal of `settings`, which is created or migrated where that is needed.
+
+    Parameters
+    ----------
+    settings : Settings
+        Section `journal`, and the paths under home.
+    clock : Clock
+        Source of the records' time.
+
+    Returns
+    -------
+    Journal
+
+    Raises
+    ------
+    DamagedStoreError
+        Where the journal cannot be opened, is none, or is gone although anchors say that it held records.
+    SettingsError
+        Where the file of the password cannot be read.
+    """
+    chosen = settings.journal
+    return Journal(_database(settings), settings.paths.anchors, clock, lease_seconds=chosen.lease_seconds)
+
+
+def has_journal(settings: Settings) -> bool:
+    """Test whether there is, or was, a journal: its file or anchors; a server's database always is one."""
+    paths = settings.paths
+    return bool(settings.journal.url) or paths.journal.exists() or paths.anchors.exists()
+
+
+def verify_configured_journal(settings: Settings) -> list[ChainReport]:
+    """Check every stream of the journal of `settings`, as `verify_journal` does."""
+    return verify_journal(_database(settings), settings.paths.anchors)
+
+
+def journal_name(settings: Settings) -> str:
+    """Return the journal's file or URL for a message; it holds no password."""
+    return settings.journal.url or str(settings.paths.journal)
+
+
+def _database(settings: Settings) -> Path | sa.URL:
+    chosen = settings.journal
+    if not chosen.url:
+        return settings.paths.journal
+    url = database_url(chosen.url)
+    if chosen.password_file is None:
+        return url
+    try:
+        password = chosen.password_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(
+            f"journal.password_file {chosen.password_file} cannot be read: {error.strerror or error}"
+        ) from error
+    if not password:
+        raise SettingsError(
+            f"journal.password_file {chosen.password_file} is empty; write the password there"
+        )
+    return url.set(password=password)

@@ -73,6 +73,10 @@ class DamagedStoreError(InputError):
     """A registry, journal or store that cannot be read; nothing was changed."""
 
 
+class UnreachableStoreError(DamagedStoreError):
+    """A store that cannot be opened or reached, which says nothing about what it holds."""
+
+
 class PluginError(InputError):
     """A plug-in of the user's that cannot be loaded, or has the name of another one."""
 

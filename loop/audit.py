@@ -7,10 +7,10 @@ from typing import Any
 
 from alphaloop.clock import SystemClock
 from alphaloop.errors import ChainBrokenError, InputError, MissingStateError, UnknownNameError
+from alphaloop.journal.opening import has_journal, journal_name, open_journal, verify_configured_journal
 from alphaloop.journal.record import Record
 from alphaloop.journal.store import Journal
 from alphaloop.journal.verification import ChainReport
-from alphaloop.journal.verification import verify_journal as verify_chains
 from alphaloop.settings.settings import Settings
 from trading.decision import journaled_strategy
 from trading.redecide import redecide_orders, rule_number
@@ -37,9 +37,8 @@ def audit_journal(settings: Settings) -> list[ChainReport]:
     MissingStateError
         Where there never was a journal.
     """
-    paths = settings.paths
-    chains = verify_chains(paths.journal, paths.anchors)
-    if not chains and not paths.journal.exists():
+    chains = verify_configured_journal(settings)
+    if not chains and not has_journal(settings):
         raise _no_journal(settings)
     return chains
 
@@ -167,11 +166,10 @@ def _order_and_decision(journal: Journal, order_id: str) -> tuple[Record, Record
 
 
 def _open(settings: Settings) -> Journal:
-    paths = settings.paths
-    if not paths.journal.exists() and not paths.anchors.exists():
+    if not has_journal(settings):
         raise _no_journal(settings)
-    return Journal(paths.journal, paths.anchors, SystemClock())
+    return open_journal(settings, SystemClock())
 
 
 def _no_journal(settings: Settings) -> MissingStateError:
-    return MissingStateError(f"no journal at {settings.paths.journal}; `alphaloop trade` starts one")
+    return MissingStateError(f"no journal at {journal_name(settings)}; `alphaloop trade` starts one")

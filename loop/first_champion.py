@@ -5,7 +5,7 @@ from __future__ import annotations
 from alphaloop.bars import BarPanel
 from alphaloop.clock import SystemClock
 from alphaloop.errors import DataError, InputError, RolloutConflictError
-from alphaloop.journal.store import Journal
+from alphaloop.journal.opening import open_journal
 from alphaloop.rollout_document import Override, RolloutDocument
 from alphaloop.settings.settings import Settings
 from features.compute.batch import FeatureFrame
@@ -53,7 +53,7 @@ def crown_first_champion(
     MissingStateError
         Before the first training.
     """
-    paths, registry = settings.paths, open_rollout_registry(settings)
+    registry = open_rollout_registry(settings)
     card = registry.card(model, version)
     stored = registry.rollout(model)
     if stored is not None:
@@ -64,7 +64,7 @@ def crown_first_champion(
     require_passed(version, card, override, "crown")
     # The thresholds first: a champion without a monitor would look like one that does not drift.
     warning = calibrate_drift_monitor(settings, _frame(settings, card))
-    journal = Journal(paths.journal, paths.anchors, SystemClock())
+    journal = open_journal(settings, SystemClock())
     document = make_controller(settings, model, journal, registry).crown(version, override=override, by=by)
     return document, warning
 

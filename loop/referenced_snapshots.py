@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from alphaloop.clock import SystemClock
+from alphaloop.journal.opening import has_journal, open_journal
 from alphaloop.journal.record import canonical_json
-from alphaloop.journal.store import Journal
 
 if TYPE_CHECKING:
     from alphaloop.settings.settings import Settings
@@ -34,8 +34,8 @@ def _texts(settings: Settings) -> Iterator[str]:
         for model in registry.models():
             for version in registry.versions(model):
                 yield registry.card(model, version).snapshot
-    if paths.journal.exists():
-        with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
+    if has_journal(settings):
+        with open_journal(settings, SystemClock()) as journal:
             for stream in journal.streams():
                 for record in journal.records(stream):
                     yield canonical_json(record.body)

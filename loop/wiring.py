@@ -10,6 +10,7 @@ from typing import Any
 from alphaloop.bars import to_datetime
 from alphaloop.clock import ReplayClock
 from alphaloop.costs import CostModel
+from alphaloop.journal.roles import executor_role
 from alphaloop.journal.store import Journal
 from alphaloop.settings.settings import Settings
 from alphaloop.sleeve_plan import sleeve_names
@@ -113,7 +114,8 @@ def open_loop(
             )
         )
         forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
-        writer = opened.enter_context(world.journal.writer(stream))
+        role = opened.enter_context(world.journal.take_role(executor_role(stream)))
+        writer = opened.enter_context(world.journal.writer(stream, role))
         controller = make_controller(settings, settings.serving.model, world.journal, world.registry)
         collector = RolloutCollector(controller.model, lambda: controller.status, world.journal)
         opened.enter_context(

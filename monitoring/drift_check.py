@@ -10,6 +10,7 @@ from typing import Any
 from alphaloop.clock import SystemClock
 from alphaloop.errors import MissingStateError, UnknownNameError
 from alphaloop.forecasts import Route
+from alphaloop.journal.opening import open_journal
 from alphaloop.journal.store import Journal
 from alphaloop.settings.settings import Settings
 from models.registry.model_registry import Registry
@@ -77,7 +78,7 @@ def check_drift_once(settings: Settings) -> dict[str, Any]:
         Where no prediction is logged yet, or there is no calibration.
     """
     paths, model = settings.paths, settings.serving.model
-    journal = Journal(paths.journal, paths.anchors, SystemClock())
+    journal = open_journal(settings, SystemClock())
     watch = make_drift_watch(settings, journal, Registry(paths.registry))
     rows = PredictionLogReader(paths.prediction_log, model, by_symbols=True).new()
     if not rows:

@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from alphaloop.journal.store import Journal
+from alphaloop.journal.streams import FINDING_STREAMS, REQUEST_STREAMS
 from monitoring.drift.drift_monitor import DriftMonitor, DriftResult
 from monitoring.drift.episodes import BarTimes
-from rollouts.transition import CONTROL_STREAM
 
 DRIFT_ALARM = "drift.alarm"
 DRIFT_BLIND = "drift.blind"
@@ -57,7 +57,8 @@ class WatchState:
             RETRAIN_REQUEST: state._take_request,  # last, because a request settles alarms
         }
         for kind, take in takers.items():
-            for record in journal.records(CONTROL_STREAM, kind):
+            streams = REQUEST_STREAMS if kind == RETRAIN_REQUEST else FINDING_STREAMS
+            for record in journal.records_of(streams, kind):
                 if record.body["model"] == model:
                     take(record.body)
         return state

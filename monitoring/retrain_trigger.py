@@ -16,6 +16,7 @@ from typing import Any
 
 from alphaloop.errors import MissingStateError
 from alphaloop.journal.store import Journal
+from alphaloop.journal.streams import CONTROL_STREAM, FINDING_STREAMS, MONITORING_STREAM, REQUEST_STREAM
 from monitoring.drift.calibration import DriftCalibration
 from monitoring.drift.drift_monitor import DriftMonitor, DriftResult, FeatureMatrix
 from monitoring.drift.episodes import BarTimes
@@ -28,7 +29,6 @@ from monitoring.drift_watch_state import (
     WatchState,
 )
 from monitoring.retrain_policy import RetrainPolicy
-from rollouts.transition import CONTROL_STREAM
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class DriftWatch:
 
     def alarms(self) -> list[dict[str, Any]]:
         """Read all journaled alarms of this model, oldest first."""
-        records = self.journal.records(CONTROL_STREAM, DRIFT_ALARM)
+        records = self.journal.records_of(FINDING_STREAMS, DRIFT_ALARM)
         return [record.body for record in records if record.body["model"] == self.model]
 
     def _read_state(self) -> WatchState:
@@ -123,7 +123,7 @@ class DriftWatch:
             )
         flagged = state.record_of(look, self.monitor)
         if flagged is not None:
-            self._append(DRIFT_FLAGGED, flagged | {"model": self.model})
+            self.journal.append(MONITORING_STREAM, DRIFT_FLAGGED, flagged | {"model": self.model})
         return news + self._report_unwatched(look.as_of)
 
     def _report_unwatched(self, as_of: datetime) -> list[dict[str, Any]]:
@@ -209,15 +209,13 @@ class DriftWatch:
     def _journal_once(
         self, kind: str, cause: str, as_of: datetime, body: dict[str, Any]
     ) -> list[dict[str, Any]]:
+        stream = REQUEST_STREAM if kind == RETRAIN_REQUEST else MONITORING_STREAM
         full = {"cause_id": cause, "model": self.model, "as_of": as_of.isoformat(), **body}
-        if self.journal.find(CONTROL_STREAM, kind, cause_id=cause) is not None:
+        # An earlier release journaled findings and requests with the transitions.
+        if any(self.journal.find(one, kind, cause_id=cause) is not None for one in (CONTROL_STREAM, stream)):
             return []
-        self._append(kind, full)
+        self.journal.append(stream, kind, full, unique="cause_id")
         return [{"kind": kind, **full}]
-
-    def _append(self, kind: str, body: dict[str, Any]) -> None:
-        with self.journal.writer(CONTROL_STREAM) as writer:
-            writer.append(kind, body)
 
 
 def _fits(calibration: DriftCalibration, feature_set: str, count: int) -> bool:

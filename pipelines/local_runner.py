@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from alphaloop.errors import InputError, VendorError
-from alphaloop.journal.store import Journal
+from alphaloop.journal.opening import open_journal
+from alphaloop.journal.streams import PIPELINE_STREAM
 from alphaloop.runtime.processes import QUIET_ENVIRONMENT, SINGLE_THREAD_ENVIRONMENT
 from alphaloop.settings.settings import Settings
 from pipelines.catalogue import find_pipeline
-from pipelines.steps import CANDIDATE_PROPOSED, CANDIDATE_REFUSED, PIPELINE_STREAM
+from pipelines.steps import CONCLUSIONS
 
 REPLACED_TEXTS = ("python3", "{{")
 """Texts that Kubeflow's local runner replaces anywhere in a parameter: by its interpreter, or by a value."""
@@ -105,8 +106,8 @@ def _is_replaced(text: str) -> bool:
 def _conclusion(settings: Settings, run_id: str) -> dict[str, Any]:
     from alphaloop.clock import SystemClock
 
-    journal = Journal(settings.paths.journal, settings.paths.anchors, SystemClock())
-    for kind in (CANDIDATE_PROPOSED, CANDIDATE_REFUSED):
+    journal = open_journal(settings, SystemClock())
+    for kind in CONCLUSIONS:
         record = journal.find(PIPELINE_STREAM, kind, pipeline_run=run_id)
         if record is not None:
             return {"conclusion": kind, **record.body}

@@ -14,14 +14,16 @@ import numpy as np
 from alphaloop.bars import BarPanel
 from alphaloop.clock import SystemClock
 from alphaloop.errors import MissingStateError
-from alphaloop.journal.store import Journal
+from alphaloop.journal.opening import open_journal
+from alphaloop.journal.streams import CANDIDATE_PROPOSED, CANDIDATE_REFUSED, PIPELINE_STREAM
 from alphaloop.settings.settings import Settings, settings_from_json
 
 if TYPE_CHECKING:
     from models.registry.model_registry import Registry
 
-PIPELINE_STREAM = "pipelines"
-CANDIDATE_PROPOSED, CANDIDATE_REFUSED = "candidate.proposed", "candidate.refused"
+CANDIDATE_SUPERSEDED = "candidate.superseded"
+"""A conclusion of a cause that has one by another run; the first one counts."""
+CONCLUSIONS = (CANDIDATE_PROPOSED, CANDIDATE_REFUSED)
 
 
 def freeze_snapshot(settings: str) -> str:
@@ -78,8 +80,9 @@ def drift_report(settings: str, model: str, run: str) -> str:
 def train_candidate(settings: str, snapshot: str, model: str, family: str, run: str) -> str:
     """Train and register one version on `snapshot`; returns its number.
 
-    The family's last parameters are used again, because tuning anew on the bars after a crash would fit
-    the search to that crash.
+    A version that an earlier attempt of the same run registered is returned, not trained again. The family's
+    last parameters are used again, because tuning anew on the bars after a crash would fit the search to that
+    crash.
     """
     from features.compute.batch import backfill
     from features.feature_set import feature_set_of
@@ -92,6 +95,9 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
 
     chosen = settings_from_json(settings)
     registry = Registry(chosen.paths.registry)
+    done = _version_of_run(registry, model, run)
+    if done is not None:
+        return done
     bars = BarPanel.from_table(SnapshotStore(chosen.paths.snapshots).load(snapshot))
     document = registry.rollout(model)
     frame = backfill(bars, feature_set_of(chosen))
@@ -143,22 +149,34 @@ def _conclude(settings: Settings, kind: str, cause_id: str, model: str, version:
     from models.registry.model_registry import Registry
 
     card = Registry(settings.paths.registry).card(model, version)
-    journal = Journal(settings.paths.journal, settings.paths.anchors, SystemClock())
-    with journal.writer(PIPELINE_STREAM) as writer:
-        record = writer.append(
-            kind,
-            {
-                "cause_id": cause_id,
-                "model": model,
-                "version": version,
-                "family": card.family,
-                "digest": card.digest,
-                "snapshot": card.snapshot,
-                "pipeline_run": run,
-                "reasons": list(card.gate.get("reasons", ())),
-            },
-        )
+    journal = open_journal(settings, SystemClock())
+    earlier = [journal.find(PIPELINE_STREAM, one, cause_id=cause_id) for one in CONCLUSIONS]
+    if any(one is not None and one.body["pipeline_run"] != run for one in earlier):
+        kind = CANDIDATE_SUPERSEDED
+    record = journal.append(
+        PIPELINE_STREAM,
+        kind,
+        {
+            "cause_id": cause_id,
+            "model": model,
+            "version": version,
+            "family": card.family,
+            "digest": card.digest,
+            "snapshot": card.snapshot,
+            "pipeline_run": run,
+            "reasons": list(card.gate.get("reasons", ())),
+        },
+        unique="pipeline_run",
+    )
     return record.hash
+
+
+def _version_of_run(registry: Registry, model: str, run: str) -> str | None:
+    """Find the version that pipeline run `run` registered."""
+    if model not in registry.models():
+        return None
+    newest_first = reversed(registry.versions(model))
+    return next((one for one in newest_first if registry.card(model, one).pipeline_run == run), None)
 
 
 def _last_parameters(registry: Registry, model: str, family: str) -> dict[str, Any] | None:

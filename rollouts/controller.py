@@ -19,6 +19,7 @@ from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
 from alphaloop.decision.strategy import Strategy
 from alphaloop.errors import MissingStateError, RolloutConflictError
+from alphaloop.journal.roles import RoleLease
 from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind, RolloutState
 from models.registry.card import Card
@@ -76,6 +77,8 @@ class RolloutController:
         Reads the logged predictions of the model from an ISO timestamp on (None: all).
     clock : Clock, optional
         The system clock by default.
+    role : RoleLease, optional
+        The role `control/MODEL`, where the caller holds it for long; else each change takes it.
     """
 
     def __init__(
@@ -92,9 +95,10 @@ class RolloutController:
         guards: Callable[[], Guards] = lambda: Guards(float("inf"), 0.0),
         log: LogReader = lambda since: (),
         clock: Clock | None = None,
+        role: RoleLease | None = None,
     ) -> None:
         self.model = model
-        self.publication = RolloutPublisher(model, registry, journal)
+        self.publication = RolloutPublisher(model, registry, journal, role)
         self._registry = registry
         self._recomputation = recomputation
         self._policy = policy

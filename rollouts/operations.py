@@ -14,7 +14,10 @@ from alphaloop.clock import SystemClock
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
 from alphaloop.errors import AlphaloopError, MissingStateError, StaleFeaturesError
+from alphaloop.journal.opening import open_journal
+from alphaloop.journal.roles import RoleLease
 from alphaloop.journal.store import Journal
+from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind
 from alphaloop.settings.settings import Settings
 from alphaloop.sleeve_plan import require_share
@@ -31,7 +34,7 @@ from rollouts.evidence.score_parity import ScoreRecomputation
 from rollouts.metrics import RolloutCollector
 from rollouts.policy import RolloutPolicy, make_rollout_policy
 from rollouts.run import RolloutRun
-from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, RolloutOutcome, Transition
+from rollouts.transition import ROLLOUT_TRANSITION, RolloutOutcome, Transition
 from rollouts.validation.power import bars_to_find
 from serving.log.prediction_log import PredictionLogReader, PredictionRow
 from trading.strategy import configured_strategy
@@ -42,7 +45,7 @@ MAX_ROLLOUT_BARS = 3_000
 
 
 def make_controller(
-    settings: Settings, model: str, journal: Journal, registry: Registry
+    settings: Settings, model: str, journal: Journal, registry: Registry, role: RoleLease | None = None
 ) -> RolloutController:
     """Build the controller of `model` under the policies of the settings.
 
@@ -56,6 +59,8 @@ def make_controller(
         Journal to which transitions are written.
     registry : Registry
         Registry with the model's versions and its rollout document.
+    role : RoleLease, optional
+        The role `control/MODEL`, where the caller holds it for long; else each change takes it.
 
     Returns
     -------
@@ -72,6 +77,7 @@ def make_controller(
         limits=BookLimits.from_settings(settings.trading),
         guards=lambda: Guards(settings.rollout.max_latency_ms, settings.rollout.max_staleness_seconds),
         log=lambda since: logged_predictions(settings, model, since),
+        role=role,
     )
 
 
@@ -425,8 +431,8 @@ def _end(settings: Settings, model: str, outcome: RolloutOutcome, reason: str, b
 
 
 def _open(settings: Settings, model: str) -> tuple[RolloutController, Journal]:
-    registry, paths = open_rollout_registry(settings), settings.paths
-    journal = Journal(paths.journal, paths.anchors, SystemClock())
+    registry = open_rollout_registry(settings)
+    journal = open_journal(settings, SystemClock())
     return make_controller(settings, model, journal, registry), journal
 
 

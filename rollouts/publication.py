@@ -2,10 +2,11 @@
 
 A change is journaled as an intent, then the document is written, then the transition is journaled. The next
 writer reads the intents first: an intent whose document is stored on the registry took effect, and its
-transition is journaled if it is missing; any other intent never took effect. Each change is made under a
-lease on a file, which the kernel drops when its holder dies, and under the control stream's fenced writer,
-which a controller on another machine overtakes; the registry refuses a document that does not follow the
-stored one. So a second controller waits, or is refused, and does no harm.
+transition is journaled if it is missing; any other intent never took effect. Each change is made under the
+role `control/MODEL`, whose token every record of it checks in its own transaction, and under a lock on a
+file, which the kernel drops when its holder dies; the registry refuses a document that does not follow the
+stored one. So a second controller waits, or is refused, and does no harm. A controller that runs for long
+holds the role all the time and gives it as `role`.
 """
 
 from __future__ import annotations
@@ -19,23 +20,28 @@ from typing import Any
 from urllib.parse import quote
 
 from alphaloop.errors import LeaseLostError
+from alphaloop.journal.roles import RoleLease, control_role
 from alphaloop.journal.store import Journal
-from alphaloop.journal.writer import StreamWriter
+from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.rollout_document import RolloutDocument
 from alphaloop.runtime.file_lock import exclusive_lock
 from models.registry.model_registry import Registry
-from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, Transition
+from rollouts.transition import ROLLOUT_TRANSITION, Transition
 
 log = logging.getLogger(__name__)
 
 ROLLOUT_INTENT = "rollout.intent"
+MAX_WAIT_SECONDS = 10.0
+"""Longest wait for the role, after which its holder is named."""
 
 
 class RolloutPublisher:
     """Writer of one model's rollout documents and transitions."""
 
-    def __init__(self, model: str, registry: Registry, journal: Journal) -> None:
-        self._model, self._registry, self._journal = model, registry, journal
+    def __init__(
+        self, model: str, registry: Registry, journal: Journal, role: RoleLease | None = None
+    ) -> None:
+        self._model, self._registry, self._journal, self._role = model, registry, journal, role
 
     @property
     def lease_file(self) -> Path:
@@ -47,15 +53,16 @@ class RolloutPublisher:
 
         Raises `RolloutConflictError` if `before` is no longer the stored document; nothing is changed then.
         """
-        with self._writing() as writer:
-            self._reconcile(writer)
-            writer.append(ROLLOUT_INTENT, {"document": document_digest(after), "step": step.body()})
+        with self._changing() as role:
+            self._reconcile(role)
+            intent = {"document": document_digest(after), "step": step.body()}
+            self._journal.append(CONTROL_STREAM, ROLLOUT_INTENT, intent, role=role)
             # The document first, because capital follows it: a transition without it would be false.
             self._registry.write_rollout(after, before.generation if before else None)
             try:
-                writer.append(ROLLOUT_TRANSITION, step.body())
+                self._journal.append(CONTROL_STREAM, ROLLOUT_TRANSITION, step.body(), role=role)
             except LeaseLostError:
-                log.info("another writer took the control stream over; the transition is reconciled")
+                log.info("another controller took the role over; the transition is reconciled")
                 lost = True
             else:
                 lost = False
@@ -68,10 +75,10 @@ class RolloutPublisher:
 
         Returns True if it was missing.
         """
-        with self._writing() as writer:
-            return self._reconcile(writer)
+        with self._changing() as role:
+            return self._reconcile(role)
 
-    def _reconcile(self, writer: StreamWriter) -> bool:
+    def _reconcile(self, role: RoleLease) -> bool:
         document = self._registry.rollout(self._model)
         if document is None or self._find(ROLLOUT_TRANSITION, document) is not None:
             return False
@@ -79,7 +86,7 @@ class RolloutPublisher:
         if intended is None:
             return False  # not written by a controller, so there is no transition to journal
         self._registry.derive_aliases(self._model)
-        writer.append(ROLLOUT_TRANSITION, intended)
+        self._journal.append(CONTROL_STREAM, ROLLOUT_TRANSITION, intended, role=role)
         return True
 
     def _find(self, kind: str, document: RolloutDocument) -> Any:
@@ -90,9 +97,13 @@ class RolloutPublisher:
         return None if intent is None else dict(intent.body["step"])
 
     @contextmanager
-    def _writing(self) -> Iterator[StreamWriter]:
-        with exclusive_lock(self.lease_file), self._journal.writer(CONTROL_STREAM) as writer:
-            yield writer
+    def _changing(self) -> Iterator[RoleLease]:
+        with exclusive_lock(self.lease_file):
+            if self._role is not None and not self._role.is_lost:
+                yield self._role
+                return
+            with self._journal.take_role(control_role(self._model), wait=MAX_WAIT_SECONDS) as role:
+                yield role
 
 
 def document_digest(document: RolloutDocument) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 
 from alphaloop.rollout_document import RolloutDocument, RolloutKind, RolloutState
 
-CONTROL_STREAM = "control"
 ROLLOUT_TRANSITION = "rollout.transition"
 
 

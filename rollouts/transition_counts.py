@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from alphaloop.journal.record import Record
 from alphaloop.journal.store import Journal
+from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.rollout_document import RolloutState
 from rollouts.policy import RolloutPolicy
-from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, RolloutOutcome
+from rollouts.transition import ROLLOUT_TRANSITION, RolloutOutcome
 
 LAYERS = ("recomputation", "guard", *RolloutPolicy.SHARES)
 NONE, OTHER = "none", "other"

@@ -14,6 +14,7 @@ from alphaloop.journal.anchors import Anchor, AnchorFile
 from alphaloop.journal.chain import GENESIS_HASH
 from alphaloop.journal.lease import lock_for_append
 from alphaloop.journal.record import Record, canonical_json
+from alphaloop.journal.roles import RoleLease
 from alphaloop.journal.tables import DATABASE_ERRORS, database_reason, records
 from alphaloop.journal.writer import chained_rows, checked_head, checked_record, is_stored, to_record
 
@@ -21,17 +22,25 @@ Batch = Sequence[tuple[str, Mapping[str, Any]]]
 
 
 def append_records(
-    engine: sa.Engine, anchors: AnchorFile, clock: Clock, stream: str, batch: Batch, unique: str | None
+    engine: sa.Engine,
+    anchors: AnchorFile,
+    clock: Clock,
+    stream: str,
+    batch: Batch,
+    unique: str | None,
+    role: RoleLease | None,
 ) -> list[Record]:
     """Append `batch` in one transaction that holds the head of `stream`; fences nobody.
 
     With `unique`, the name of a field of the bodies, a record of the same kind and value that is there
-    already takes the place of a new one.
+    already takes the place of a new one. With `role` its token is checked in the same transaction.
 
     Raises
     ------
     InputError
         For a stream that belongs to a role.
+    LeaseLostError
+        For a `role` that another process took over.
     ChainBrokenError
         Where the stream does not end as its anchors say.
     VendorError
@@ -43,6 +52,8 @@ def append_records(
     try:
         with engine.begin() as connection:
             epoch = lock_for_append(connection, stream, at)
+            if role is not None:
+                role.require(connection)
             known = anchors.of(stream)
             seq, head = checked_head(connection, stream, known)
             earlier = [_earlier(connection, stream, kind, body, unique) for kind, body in batch]

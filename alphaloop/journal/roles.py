@@ -30,6 +30,20 @@ HEARTBEATS = 4
 MAX_POLL_SECONDS = 1.0
 
 
+def executor_role(book: str) -> str:
+    """Return the role under which the stream of a book is written."""
+    return f"executor/{book}"
+
+
+def control_role(model: str) -> str:
+    """Return the role under which the rollout of a model is changed."""
+    return f"control/{model}"
+
+
+RUNNER_ROLE = "runner"
+"""The role of the process that runs pipelines."""
+
+
 class RoleLease:
     """A role that this process holds; made by `Journal.take_role`, given back by `release`.
 
@@ -189,6 +203,14 @@ def take_role(
             )
         left = MAX_POLL_SECONDS if wait is None else min(MAX_POLL_SECONDS, wait - waited)
         sleep(min(left, lease_seconds / HEARTBEATS))
+
+
+def held_elsewhere(connection: sa.Connection, role: str) -> str | None:
+    """Return `host:pid` of another process that holds `role`; None if it is free, or ours."""
+    found = connection.execute(sa.select(roles).where(roles.c.role == role)).one_or_none()
+    if found is None or found.released or found.holder == this_process() or is_gone(found.holder):
+        return None
+    return short_name(found.holder)
 
 
 def _read_or_make(engine: sa.Engine, clock: Clock, role: str, holder: str) -> Any:

@@ -9,12 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from alphaloop.clock import Clock
-from alphaloop.errors import ChainBrokenError, DamagedStoreError
+from alphaloop.errors import ChainBrokenError, DamagedStoreError, UnreachableStoreError
 from alphaloop.journal.anchors import AnchorFile
 from alphaloop.journal.append import append_records
 from alphaloop.journal.chain import GENESIS_HASH
+from alphaloop.journal.progress import BarProgress
 from alphaloop.journal.record import ADOPTION_KIND, Record, canonical_json
-from alphaloop.journal.roles import LEASE_SECONDS, RoleLease, take_role
+from alphaloop.journal.roles import LEASE_SECONDS, RoleLease, held_elsewhere, take_role
 from alphaloop.journal.tables import (
     DATABASE_ERRORS,
     database_url,
@@ -135,12 +136,38 @@ class Journal:
         except DATABASE_ERRORS as error:
             raise self._damaged(error) from error
 
-    def append(self, stream: str, kind: str, body: Mapping[str, Any], *, unique: str | None = None) -> Record:
-        """Append one record to a stream that everybody may write; see `append_many`."""
-        return self.append_many(stream, [(kind, body)], unique=unique)[0]
+    @property
+    def progress(self) -> BarProgress:
+        """The last bar that each part is done with."""
+        return BarProgress(self._engine)
+
+    def holder_of(self, role: str) -> str | None:
+        """Return `host:pid` of another process that holds `role`; None if it is free, or ours."""
+        try:
+            with self._engine.connect() as connection:
+                return held_elsewhere(connection, role)
+        except DATABASE_ERRORS as error:
+            raise self._damaged(error) from error
+
+    def append(
+        self,
+        stream: str,
+        kind: str,
+        body: Mapping[str, Any],
+        *,
+        unique: str | None = None,
+        role: RoleLease | None = None,
+    ) -> Record:
+        """Append one record to a stream that belongs to no role; see `append_many`."""
+        return self.append_many(stream, [(kind, body)], unique=unique, role=role)[0]
 
     def append_many(
-        self, stream: str, batch: Sequence[tuple[str, Mapping[str, Any]]], *, unique: str | None = None
+        self,
+        stream: str,
+        batch: Sequence[tuple[str, Mapping[str, Any]]],
+        *,
+        unique: str | None = None,
+        role: RoleLease | None = None,
     ) -> list[Record]:
         """Append all of `batch` or nothing, holding the head of the stream for one transaction.
 
@@ -153,6 +180,8 @@ class Journal:
         unique : str, optional
             Field of the bodies. Where a record of the same kind and value is there already, that record takes
             the place of a new one.
+        role : RoleLease, optional
+            Role under which the records are written; its token is checked in the same transaction.
 
         Returns
         -------
@@ -163,12 +192,14 @@ class Journal:
         ------
         InputError
             For a stream that belongs to a role.
+        LeaseLostError
+            For a `role` that another process took over.
         ChainBrokenError
             Where the stream does not end as its anchors say.
         VendorError
             Where the database fails or the anchor cannot be written.
         """
-        return append_records(self._engine, self._anchors, self._clock, stream, batch, unique)
+        return append_records(self._engine, self._anchors, self._clock, stream, batch, unique, role)
 
     def adopt(self, stream: str, by: str, reason: str) -> Record:
         """Vouch for unanchored records of `stream` by a record with a person's name and reason.
@@ -220,6 +251,11 @@ class Journal:
             if len(page) < PAGE_SIZE:
                 return
             after = int(page[-1]["seq"])
+
+    def records_of(self, streams: Sequence[str], kind: str) -> Iterator[Record]:
+        """Read the records of `kind` of several streams, one stream after the other; errors as `records`."""
+        for stream in streams:
+            yield from self.records(stream, kind)
 
     def find(self, stream: str, kind: str, **fields: Any) -> Record | None:
         """Return the first record of `kind` whose body has all of `fields`, or None.
@@ -280,7 +316,7 @@ class Journal:
 
     def _damaged(self, error: Exception) -> DamagedStoreError:
         if is_open_failure(error):
-            return DamagedStoreError(
+            return UnreachableStoreError(
                 f"the journal {self._name} cannot be opened: {error.__cause__ or error}; look whether it and "
                 "its folder may be read and written, and whether another process holds it"
             )

@@ -80,6 +80,13 @@ roles = sa.Table(
     sa.Column("taken_at", sa.Text, nullable=False),
 )
 
+bar_progress = sa.Table(
+    "bar_progress",
+    metadata,
+    sa.Column("part", sa.Text, primary_key=True),
+    sa.Column("bar", sa.Text, nullable=False),
+)
+
 MIGRATION_LOCK = 7_305_440_719
 """Key of PostgreSQL's advisory lock under which a journal is created or migrated."""
 

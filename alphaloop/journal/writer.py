@@ -14,10 +14,9 @@ from alphaloop.errors import ChainBrokenError, LeaseLostError, RoleHeldError, Ve
 from alphaloop.journal import lease
 from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
 from alphaloop.journal.chain import GENESIS_HASH, broken_link, chain_hash, row_hash
-from alphaloop.journal.holder import is_gone, short_name, this_process
 from alphaloop.journal.record import Record, canonical_json
-from alphaloop.journal.roles import RoleLease
-from alphaloop.journal.tables import DATABASE_ERRORS, database_reason, records, roles
+from alphaloop.journal.roles import RoleLease, held_elsewhere
+from alphaloop.journal.tables import DATABASE_ERRORS, database_reason, records
 
 
 class StreamWriter:
@@ -234,15 +233,11 @@ def is_stored(engine: sa.Engine, row: Mapping[str, Any]) -> bool:
 def require_unheld(connection: sa.Connection, stream: str) -> None:
     """Raise `RoleHeldError` if `stream` belongs to a role that another process holds."""
     role = lease.owning_role(connection, stream)
-    if not role:
-        return
-    found = connection.execute(sa.select(roles).where(roles.c.role == role)).one_or_none()
-    if found is None or found.released or found.holder == this_process() or is_gone(found.holder):
-        return
-    raise RoleHeldError(
-        f"stream '{stream}' is written by role '{role}', which {short_name(found.holder)} holds; end that "
-        "process first"
-    )
+    holder = held_elsewhere(connection, role) if role else None
+    if holder is not None:
+        raise RoleHeldError(
+            f"stream '{stream}' is written by role '{role}', which {holder} holds; end that process first"
+        )
 
 
 def checked_head(

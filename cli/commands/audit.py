@@ -29,6 +29,7 @@ def register(parent: typer.Typer) -> None:
 @app.command()
 def verify(json: AsJson = False) -> None:
     """Check every chain of the journal against its hashes and its anchors; exit 1 where one is broken."""
+    from alphaloop.journal.opening import journal_name
     from alphaloop.settings import settings
     from cli import output
     from cli.next_steps import next_step
@@ -55,7 +56,8 @@ def verify(json: AsJson = False) -> None:
     if broken:
         fault = "was altered" if broken[0].opened else "could not be verified"
         fault = "holds what no anchor vouches for" if broken[0].unanchored else fault
-        output.print_error(f"alphaloop: the journal at {chosen.paths.journal} {fault}: {broken[0].problem}")
+        place = journal_name(chosen)
+        output.print_error(f"alphaloop: the journal at {place} {fault}: {broken[0].problem}")
         raise typer.Exit(1)
 
 

@@ -53,6 +53,7 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     is divided anew in equal parts. A new symbol alone needs no carry: `trade` goes on.
     """
     from alphaloop.costs import CostModel
+    from alphaloop.journal.roles import executor_role
     from alphaloop.sleeve_plan import sleeve_names
     from cli import output
     from cli.next_steps import next_step
@@ -64,7 +65,10 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
     with _journal(chosen) as journal:
         costs, sleeves = CostModel.from_settings(chosen.trading), sleeve_names(chosen.trading.sleeves)
         carried = carry_over(_recovered(journal, bars), bars.symbols, sleeves, costs)
-        with journal.writer(STREAM) as writer:
+        with (
+            journal.take_role(executor_role(STREAM)) as role,
+            journal.writer(STREAM, role) as writer,
+        ):
             writer.append(CARRIED_KIND, carried.to_body(by or operator(), reason))
     facts = _facts(carried.state) | {
         "sales": carried.sales,
@@ -87,12 +91,11 @@ def carry(reason: Reason, by: By = "", json: AsJson = False) -> None:
 def _journal(settings: Settings) -> Journal:
     from alphaloop.clock import SystemClock
     from alphaloop.errors import MissingStateError
-    from alphaloop.journal.store import Journal
+    from alphaloop.journal.opening import has_journal, journal_name, open_journal
 
-    paths = settings.paths
-    if not paths.journal.exists():
-        raise MissingStateError(f"no journal at {paths.journal}; `alphaloop trade` begins a book")
-    return Journal(paths.journal, paths.anchors, SystemClock())
+    if not has_journal(settings):
+        raise MissingStateError(f"no journal at {journal_name(settings)}; `alphaloop trade` begins a book")
+    return open_journal(settings, SystemClock())
 
 
 def _recovered(journal: Journal, past: BarPanel | None = None) -> BookState:

@@ -39,7 +39,7 @@ def trade(
     """Trade on the running server's forecasts, bar by bar, and journal every decision."""
     from alphaloop.bars import to_datetime
     from alphaloop.clock import ReplayClock
-    from alphaloop.journal.store import Journal
+    from alphaloop.journal.opening import open_journal
     from alphaloop.runtime.processes import require_port
     from cli import formatting, notices, output, server_wait
     from cli.next_steps import next_step
@@ -66,7 +66,7 @@ def trade(
             "--replay says where a new book begins"
         )
     clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
-    journal = Journal(chosen.paths.journal, chosen.paths.anchors, clock)
+    journal = open_journal(chosen, clock)
     world = LoopContext(chosen, clock, journal, registry)
     said = notices.book_notices(chosen, workspace.workspace_source(chosen), len(market.past.symbols))
     champion = registry.rollout(chosen.serving.model)
@@ -122,13 +122,12 @@ def _market(settings: Settings, replay: str) -> ReplayMarket:
 def _progress(settings: Settings) -> TradingProgress | None:
     """Read the progress of the book from the journal; None without a journal."""
     from alphaloop.clock import SystemClock
-    from alphaloop.journal.store import Journal
+    from alphaloop.journal.opening import has_journal, open_journal
     from trading.progress import trading_progress
 
-    paths = settings.paths
-    if not paths.journal.exists() and not paths.anchors.exists():
+    if not has_journal(settings):
         return None
-    with Journal(paths.journal, paths.anchors, SystemClock()) as journal:
+    with open_journal(settings, SystemClock()) as journal:
         return trading_progress(journal, STREAM)
 
 

@@ -98,14 +98,13 @@ def _crown(settings: Settings, model: str, version: str) -> bool:
     """Make the first version that passed its gate champion; False where another training was first."""
     from alphaloop.clock import SystemClock
     from alphaloop.errors import RolloutConflictError
-    from alphaloop.journal.store import Journal
+    from alphaloop.journal.opening import open_journal
     from models.registry.model_registry import Registry
     from rollouts.operations import make_controller
 
-    paths = settings.paths
-    journal = Journal(paths.journal, paths.anchors, SystemClock())
+    journal = open_journal(settings, SystemClock())
     try:
-        make_controller(settings, model, journal, Registry(paths.registry)).crown(version)
+        make_controller(settings, model, journal, Registry(settings.paths.registry)).crown(version)
     except RolloutConflictError:
         return False
     return True

@@ -55,7 +55,7 @@ class Scenario:
 
         Returns the report, which is also written to the home of the settings.
         """
-        from alphaloop.journal.store import Journal
+        from alphaloop.journal.opening import open_journal
         from cli.demo.report import DemoResults, write_demo_report
         from models.registry.model_registry import Registry
 
@@ -68,7 +68,7 @@ class Scenario:
             parity = check_parity(self.settings, self.screen, market)
         with self._ray():
             registry = Registry(paths.registry)
-            journal = Journal(paths.journal, paths.anchors, clock)
+            journal = open_journal(self.settings, clock)
             with self.screen.stage("training"):
                 models = train_models(self.settings, self.screen, market, frame, clock, registry)
             with self.screen.stage("drift calibration"):

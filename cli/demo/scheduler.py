@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from alphaloop.journal.streams import CANDIDATE_PROPOSED
 from alphaloop.rollout_document import Override, RolloutKind, RolloutState
 from cli.demo.progress import ProgressDisplay
 from loop.turn import Loop, Turn
-from pipelines.steps import CANDIDATE_PROPOSED
 from rollouts.transition import RolloutOutcome, Transition
 
 BARS_FOR_SABOTAGE = 84

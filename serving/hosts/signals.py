@@ -37,9 +37,14 @@ class Termination:
         """True if the signal is SIGTERM, which a supervisor sends; Ctrl-C is a person who waits."""
         return self._number == signal.SIGTERM
 
-    def wait(self) -> None:
-        """Block until a signal comes."""
-        self._signalled.wait()
+    @property
+    def requested(self) -> bool:
+        """True once a signal has come."""
+        return self._signalled.is_set()
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Block until a signal comes, or for `seconds`; returns whether one has come."""
+        return self._signalled.wait(seconds)
 
     def act(self) -> None:
         """Raise the noted signal again, if any, after the context has ended."""

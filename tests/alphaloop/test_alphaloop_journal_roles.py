@@ -221,7 +221,7 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(open_one: Open, monkeypatch:
 def test_a_batch_that_was_not_taken_is_an_error_and_leaves_the_writer_at_work(
     open_one: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the lookup does not find the record, the batch was lost: the caller is told, and may repeat it."""
+    """Where the lookup does not find the record, the batch was lost: the caller is told and may repeat it."""
     journal = open_one()
     writer, dialect = journal.writer("trading"), journal._engine.dialect
 

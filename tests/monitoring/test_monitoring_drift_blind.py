@@ -16,13 +16,13 @@ import pytest
 from alphaloop.clock import ReplayClock
 from alphaloop.forecasts import Route
 from alphaloop.journal.store import Journal
+from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.settings.drift import DriftSettings
 from monitoring.drift.calibration import DriftCalibration, fit_calibration
 from monitoring.drift.drift_monitor import DriftMonitor, DriftResult, write_drift_report
 from monitoring.drift_check import live_features
 from monitoring.retrain_policy import RetrainPolicy
 from monitoring.retrain_trigger import DRIFT_ALARM, DRIFT_BLIND, DRIFT_FLAGGED, RETRAIN_REQUEST, DriftWatch
-from rollouts.transition import CONTROL_STREAM
 from serving.log.prediction_log import PredictionRow
 
 START = datetime(2020, 1, 2, 21, tzinfo=UTC)

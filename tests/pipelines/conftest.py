@@ -12,6 +12,7 @@ from alphaloop.allocation import AllocationStrategy
 from alphaloop.bars import BarPanel, to_datetime
 from alphaloop.clock import SystemClock
 from alphaloop.journal.store import Journal
+from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.rollout_document import RolloutDocument
 from alphaloop.settings.settings import Settings, load_settings
 from features.compute.batch import FeatureFrame, backfill
@@ -23,7 +24,6 @@ from models.training.train import train
 from models.training.training_run import TrainingRun
 from monitoring.drift.calibration import fit_calibration_on
 from monitoring.retrain_trigger import RETRAIN_REQUEST
-from rollouts.transition import CONTROL_STREAM
 from serving.log.prediction_log import PredictionLog, PredictionRow
 
 SYMBOLS = ("AAPL", "BAC", "GE", "JNJ", "KO", "MSFT", "PFE", "WMT")

@@ -12,6 +12,7 @@ from alphaloop.bars import to_datetime
 from alphaloop.clock import SystemClock
 from alphaloop.errors import InputError, MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
+from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.rollout_document import Override, RolloutKind, RolloutState
 from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
 from features.feature_set import DEFAULT
@@ -22,7 +23,7 @@ from rollouts.evidence.expected_ranges import ranges_from_card
 from rollouts.evidence.guards import Guards
 from rollouts.evidence.observation import ObservationBuilder
 from rollouts.evidence.score_parity import ScoreRecomputation
-from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, RolloutOutcome, Transition
+from rollouts.transition import ROLLOUT_TRANSITION, RolloutOutcome, Transition
 from serving.log.prediction_log import PredictionLog
 
 from .conftest import Universe

@@ -12,12 +12,13 @@ import pytest
 from alphaloop.clock import SystemClock
 from alphaloop.errors import InputError, MissingStateError, RolloutConflictError
 from alphaloop.journal.store import Journal
+from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.settings.settings import Settings, load_settings
 from cli import main
 from loop import first_champion
 from monitoring.drift.calibration import DriftCalibration
 from rollouts import operations
-from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION
+from rollouts.transition import ROLLOUT_TRANSITION
 
 from .conftest import Universe
 

@@ -17,6 +17,7 @@ import pytest
 from alphaloop.bars import to_datetime
 from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.journal.store import Journal
+from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.journal.verification import verify_journal
 from alphaloop.journal.writer import StreamWriter
 from alphaloop.rollout_document import Override, RolloutState
@@ -25,7 +26,7 @@ from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
 from models.registry.model_registry import Registry
 from rollouts import operations
 from rollouts.controller import RolloutController
-from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION
+from rollouts.transition import ROLLOUT_TRANSITION
 from serving.log.prediction_log import PredictionLog, PredictionLogReader, PredictionRow
 
 from .conftest import Universe

@@ -20,12 +20,13 @@ import pytest
 
 from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.journal.store import Journal
+from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.rollout_document import RolloutDocument, RolloutKind, RolloutState
 from alphaloop.runtime.processes import free_port
 from rollouts.metrics import RolloutCollector
 from rollouts.metrics_page import serve_metrics
 from rollouts.status import EValue, RolloutEvidence, RolloutStatus
-from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION
+from rollouts.transition import ROLLOUT_TRANSITION
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "operating.md"
 MODEL = "equities"

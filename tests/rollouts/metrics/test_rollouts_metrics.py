@@ -15,13 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from alphaloop.bars import to_datetime
 from alphaloop.clock import SystemClock, sleep
 from alphaloop.journal.store import Journal
+from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.rollout_document import RolloutDocument, RolloutKind, RolloutState
 from alphaloop.telemetry.prometheus import render_metrics
 from rollouts import operations
 from rollouts.controller import RolloutController
 from rollouts.metrics import RolloutCollector
 from rollouts.status import TEST_DIRECTIONS, EValue, RolloutEvidence, RolloutStatus
-from rollouts.transition import CONTROL_STREAM, ROLLOUT_TRANSITION, RolloutOutcome
+from rollouts.transition import ROLLOUT_TRANSITION, RolloutOutcome
 from rollouts.transition_counts import LAYERS, NONE, OTHER
 
 from ..conftest import Universe

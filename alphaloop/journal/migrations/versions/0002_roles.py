@@ -1,4 +1,4 @@
-"""Roles, and the role that alone may write a stream."""
+"""Roles, the role that alone may write a stream, and how far each part has come."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the table of roles; streams of before belong to no role yet."""
+    """Create the tables of roles and of progress; streams of before belong to no role yet."""
     op.create_table(
         "roles",
         sa.Column("role", sa.Text, primary_key=True),
@@ -19,6 +19,11 @@ def upgrade() -> None:
         sa.Column("heartbeats", sa.BigInteger, nullable=False),
         sa.Column("released", sa.Boolean, nullable=False),
         sa.Column("taken_at", sa.Text, nullable=False),
+    )
+    op.create_table(
+        "bar_progress",
+        sa.Column("part", sa.Text, primary_key=True),
+        sa.Column("bar", sa.Text, nullable=False),
     )
     op.add_column("leases", sa.Column("role", sa.Text, nullable=False, server_default=""))
 

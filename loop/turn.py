@@ -1,32 +1,28 @@
-"""The turn of one bar: features, forecasts, orders, evidence, drift, retraining.
+"""The turn of one bar in one process: the streamer, the executor, control and the runner in this order.
 
-Every part is the production one and receives its inputs as in a live system; only the clock and the feed
+The parts are those of the daemons and receive their inputs as in a live system; only the clock and the feed
 are those of a replay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from alphaloop.bars import BarPanel, Slice
-from alphaloop.clock import ReplayClock, monotonic
-from alphaloop.errors import ServingError
-from alphaloop.forecasts import Route, RoutedForecasts
 from features.store.live_writer import LiveFeatureWriter
+from loop.daemons.bar_streamer import BarStreamer
+from loop.daemons.book_executor import BookExecutor
+from loop.daemons.metered_forecaster import MeteredForecaster
+from loop.daemons.model_control import Judgement, ModelControl
 from marketdata.storage.snapshots import Snapshot
-from monitoring.drift_check import live_features
 from monitoring.retrain_trigger import RETRAIN_REQUEST, DriftWatch
 from pipelines.request_runner import RequestRunner
 from rollouts.controller import RolloutController
 from rollouts.transition import Transition
-from serving.log.prediction_log import PredictionLogReader, PredictionRow
 from trading.engine import BarOutcome, TradingEngine
-from trading.forecaster import ServedForecaster
-
-LOG_WAIT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +48,6 @@ class ReplayMarket:
     future: BarPanel
     snapshot: Snapshot
     resumed: bool = False
-
-
-class MeteredForecaster:
-    """Served forecaster that records the latency of each sleeve's answer, in ms, and counts failures.
-
-    The answers of one request have one latency.
-    """
-
-    def __init__(self, served: ServedForecaster) -> None:
-        self._served = served
-        self.latencies_ms: list[float] = []
-        self.errors = 0
-
-    def require(self, generation: int) -> None:
-        """Make the server read a rollout document of at least `generation` before it answers.
-
-        A replay of many bars a second is then routed like a live market with minutes between bars.
-        """
-        self._served.min_generation = generation
-
-    def forecasts(self, symbols: tuple[str, ...], as_of: datetime, sleeves: Sequence[str]) -> RoutedForecasts:
-        """Request the predictions of all sleeves; raises `ServingError`."""
-        began = monotonic()
-        try:
-            routed = self._served.forecasts(symbols, as_of, sleeves)
-        except ServingError:
-            self.errors += len(sleeves)
-            raise
-        answers = routed.forecasts.values()
-        self.latencies_ms += [(monotonic() - began) * 1e3] * len(answers)
-        self.errors += len(routed.failures) + sum(answer.route == Route.FALLBACK for answer in answers)
-        return routed
 
 
 @dataclass(slots=True)
@@ -117,22 +81,12 @@ class Loop:
 
     Parameters
     ----------
-    history : BarPanel
-        Past bars.
-    clock : ReplayClock
-        Clock that each bar advances.
-    duty : LiveFeatureWriter
-        Writer that stores each bar and publishes its features.
-    engine : TradingEngine
-        Engine that decides and trades.
-    forecaster : MeteredForecaster
-        Client of the prediction server.
-    controller : RolloutController
-        Controller of the model's rollout.
-    log : PredictionLogReader
-        Reader of the prediction log.
-    watch : DriftWatch, optional
-        Drift watch; without it, nothing is retrained.
+    streamer : BarStreamer
+        Stores each bar and publishes its features.
+    executor : BookExecutor
+        Decides and trades.
+    control : ModelControl
+        Judges the model's rollout and watches its drift.
     runner : RequestRunner, optional
         Runner of retrain requests; without it, nothing is retrained.
     on_retraining : callable
@@ -144,32 +98,45 @@ class Loop:
         Results of all bars so far.
     """
 
-    history: BarPanel
-    clock: ReplayClock
-    duty: LiveFeatureWriter
-    engine: TradingEngine
-    forecaster: MeteredForecaster
-    controller: RolloutController
-    log: PredictionLogReader
-    watch: DriftWatch | None = None
+    streamer: BarStreamer
+    executor: BookExecutor
+    control: ModelControl
     runner: RequestRunner | None = None
     on_retraining: Callable[[dict[str, Any]], None] = lambda request: None
     turns: list[Turn] = field(default_factory=list)
-    _live: list[Slice] = field(default_factory=list)
-    _rows: dict[datetime, list[PredictionRow]] = field(default_factory=dict)
-    _answered: dict[datetime, bool] = field(default_factory=dict)
-    _judged: int = 0
+
+    @property
+    def duty(self) -> LiveFeatureWriter:
+        """Writer of bars and features."""
+        return self.streamer.duty
+
+    @property
+    def engine(self) -> TradingEngine:
+        """Engine that decides and trades."""
+        return self.executor.engine
+
+    @property
+    def forecaster(self) -> MeteredForecaster:
+        """Client of the prediction server."""
+        return self.executor.forecaster
+
+    @property
+    def controller(self) -> RolloutController:
+        """Controller of the model's rollout."""
+        return self.control.controller
+
+    @property
+    def watch(self) -> DriftWatch | None:
+        """Drift watch; None where drift is not watched."""
+        return self.control.watch
 
     def turn(self, bars: Slice) -> Turn:
         """Process one bar: publish features, trade, then judge the bars that the server has logged."""
-        self.clock.advance(bars.timestamp)
-        self.duty.on_bar(bars)
-        self._live.append(bars)
-        self.forecaster.require(self.controller.document.generation)
-        turn = Turn(bars.timestamp, self.engine.on_bar(bars))
-        self._answered[bars.timestamp] = bool(turn.outcome.forecasts)
+        self.streamer.on_bar(bars)
+        turn = Turn(bars.timestamp, self.executor.on_bar(bars))
         self.turns.append(turn)
-        self._judge_up_to(len(self._live) - 1, turn)
+        self.control.see(bars, answered=bool(turn.outcome.forecasts))
+        self._follow(turn, self.control.judge())
         return turn
 
     def finish(self) -> Turn:
@@ -178,45 +145,18 @@ class Loop:
         Returns only their results.
         """
         last = Turn(self.turns[-1].as_of, self.turns[-1].outcome)
-        self._judge_up_to(len(self._live), last)
+        self._follow(last, self.control.judge(last=True))
         return last
 
-    def bars(self, count: int | None = None) -> BarPanel:
-        """Return the history with the live bars, or with the first `count` of them."""
-        return _joined(self.history, self._live[:count])
+    def bars(self) -> BarPanel:
+        """Return the history with the live bars."""
+        return self.control.bars()
 
-    def _judge_up_to(self, count: int, turn: Turn) -> None:
-        """Judge the live bars up to number `count`, once the server has logged their answers."""
-        while self._judged < count:
-            as_of = self._live[self._judged].timestamp
-            self._judged += 1
-            rows = self._logged(as_of) if self._answered[as_of] else []
-            if not rows:
-                continue
-            if self.controller.document.challenger is not None:
-                turn.transition = (
-                    self.controller.on_bar(as_of, rows, self.bars(self._judged)) or turn.transition
-                )
-            if self.watch is not None:
-                for seen in live_features(rows, self.watch.universe_of):
-                    turn.news += self.watch.on_bar(*seen)
-            if self.runner is not None and any(one["kind"] == RETRAIN_REQUEST for one in turn.news):
-                turn.retrained += self._retrain()
-
-    def _retrain(self) -> list[dict[str, Any]]:
-        if self.runner is None:
-            return []
+    def _follow(self, turn: Turn, found: Judgement) -> None:
+        """Note what control found, and run the retrainings that it asked for."""
+        turn.transition, turn.news = found.transition, found.news
+        if self.runner is None or all(one["kind"] != RETRAIN_REQUEST for one in found.news):
+            return
         for request in self.runner.pending():
             self.on_retraining(request)
-        return self.runner.consume()
-
-    def _logged(self, as_of: datetime) -> list[PredictionRow]:
-        if as_of not in self._rows:
-            for row in self.log.wait_for(as_of, LOG_WAIT_SECONDS):
-                if row.as_of is not None:
-                    self._rows.setdefault(row.as_of, []).append(row)
-        return self._rows.pop(as_of, [])
-
-
-def _joined(history: BarPanel, live: list[Slice]) -> BarPanel:
-    return history.then(BarPanel.from_slices(live)) if live else history
+        turn.retrained = self.runner.consume()

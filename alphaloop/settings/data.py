@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from alphaloop.settings.base import MAX_DAYS, FileName, Section
+from alphaloop.settings.storage import Location
 
 
 def _day(value: Any) -> Any:
@@ -25,6 +26,10 @@ def _day(value: Any) -> Any:
 class DataSettings(Section):
     """The market data that the trading loop uses."""
 
+    location: Location = Field(
+        "",
+        description="folder or s3://bucket/prefix of snapshots; empty means the one that `storage` names",
+    )
     source: str = Field("sp500-20", description="name of the source of market data")
     symbols: tuple[str, ...] = Field(
         (), description="symbols to load; empty means every symbol of the source"

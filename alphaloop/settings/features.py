@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from alphaloop.settings.base import Section
+from alphaloop.settings.storage import Location
 
 
 class FeatureSettings(Section):
@@ -33,6 +34,9 @@ class FeatureSettings(Section):
         "refuse features that never are",
     )
     online: str = Field("sqlite", description="online store: sqlite, or redis://host:port/db")
-    offline: str = Field(
-        "", description="folder or s3://bucket/path of stored features; empty means a folder under `home`"
+    location: Location = Field(
+        "",
+        description="folder or s3://bucket/prefix of stored features; empty means the one that `storage` "
+        "names",
     )
+    offline: str = Field("", description="another name of `location`")

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from alphaloop.settings.base import MAX_DAYS, MAX_SECONDS, Section
+from alphaloop.settings.storage import Location
 
 
 def _unbracketed(value: Any) -> Any:
@@ -77,6 +78,11 @@ class ServingSettings(Section):
         le=3_600,
         description="seconds for which a server (runtime `process`) answers on after SIGTERM, while it "
         "reports that it is not ready",
+    )
+    log_location: Location = Field(
+        "",
+        description="folder or s3://bucket/prefix of the prediction log; empty means the one that `storage` "
+        "names",
     )
     log_retention_days: int = Field(
         0, ge=0, le=MAX_DAYS, description="days for which the prediction log is kept; 0 keeps all"

@@ -12,9 +12,9 @@ import os
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Annotated, Any, get_origin
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as MalformedVariableError
 from pydantic_settings.sources import PydanticBaseSettingsSource, TomlConfigSettingsSource
@@ -28,10 +28,11 @@ from alphaloop.settings.drift import DriftSettings
 from alphaloop.settings.environment_variables import EnvironmentVariables, is_kubernetes_service_variable
 from alphaloop.settings.features import FeatureSettings
 from alphaloop.settings.journal import JournalSettings
-from alphaloop.settings.paths import Paths
+from alphaloop.settings.paths import Locations, Paths
 from alphaloop.settings.retrain import RetrainSettings
 from alphaloop.settings.rollout import RolloutSettings
 from alphaloop.settings.serving import ServingSettings
+from alphaloop.settings.storage import StorageSettings
 from alphaloop.settings.trading import TradingSettings
 from alphaloop.settings.training import TrainingSettings
 from alphaloop.settings.validation_messages import refusal_message, unknown_setting_message, unparsed_message
@@ -39,6 +40,15 @@ from alphaloop.sleeve_plan import require_share
 
 PREFIX = "ALPHALOOP_"
 CONFIG_FILE = "alphaloop.toml"
+
+
+def _folder(value: Any) -> Any:
+    """Refuse a URL, which would become a folder of that name."""
+    if isinstance(value, str | Path) and (str(value).startswith("s3:/") or "://" in str(value)):
+        raise ValueError(
+            "it is a URL, and `home` is a folder of this machine; set storage.location for stores in a bucket"
+        )
+    return value
 
 
 class Settings(BaseSettings):
@@ -51,7 +61,7 @@ class Settings(BaseSettings):
     ----------
     home : Path
         Folder of snapshots, registry, journal and logs.
-    data, features, training, serving, client, trading, drift, retrain, rollout, journal : Section
+    data, features, training, serving, client, trading, drift, retrain, rollout, journal, storage : Section
         One section per part of the platform.
     """
 
@@ -59,7 +69,9 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=CONFIG_FILE
     )
 
-    home: Path = Field(Path("runs/local"), description="folder of snapshots, registry, journal and logs")
+    home: Annotated[Path, BeforeValidator(_folder)] = Field(
+        Path("runs/local"), description="folder of snapshots, registry, journal and logs"
+    )
     plugins: tuple[Path, ...] = Field(
         (),
         description="Python files of one's own, or folders of them, that define sources, indicators, model "
@@ -75,6 +87,7 @@ class Settings(BaseSettings):
     retrain: RetrainSettings = RetrainSettings()
     rollout: RolloutSettings = RolloutSettings()
     journal: JournalSettings = JournalSettings()
+    storage: StorageSettings = StorageSettings()
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]
@@ -87,6 +100,11 @@ class Settings(BaseSettings):
     def paths(self) -> Paths:
         """The files and folders under `home`."""
         return Paths(self.home.resolve())
+
+    @cached_property
+    def locations(self) -> Locations:
+        """Where snapshots, offline features, prediction log and calibrations are."""
+        return Locations.of(self)
 
 
 def load_settings(**overrides: Any) -> Settings:

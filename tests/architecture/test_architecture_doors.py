@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # A library (or a part of one) and the only places that may import it.
 DOORS = {
+    "boto3": ("alphaloop/storage/",),
+    "botocore": ("alphaloop/storage/",),
     "kfp": ("pipelines/",),
     "kubernetes": ("pipelines/",),
     "feast": ("features/store/feature_store.py", "features/store/streamer.py", "features/store/feast/"),

@@ -26,7 +26,7 @@ from alphaloop.rollout_document import RolloutState
 from alphaloop.settings.serving import ServingSettings
 from alphaloop.settings.settings import Settings
 from features.store.streamer import Streamer
-from models.registry.model_registry import Registry
+from models.registry.configured_registry import configured_registry
 from serving.client.client import PredictionClient
 
 # `make bench` sets PYTHONSAFEPATH, which leaves a script's own folder out.
@@ -44,7 +44,7 @@ ONE, ALL, EACH = "one sleeve", "20 in one request", "20 requests"
 
 def begin_canary(settings: Settings) -> None:
     """Register the champion's file once more, and give it a quarter of the sleeves."""
-    registry = Registry(settings.paths.registry)
+    registry = configured_registry(settings)
     before = registry.rollout(MODEL)
     if before is None:
         raise RuntimeError(f"{MODEL} has no champion")

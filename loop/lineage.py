@@ -15,6 +15,7 @@ from features.engine.columns import align_symbols
 from features.feature_set import feature_set_of
 from loop import audit
 from marketdata.storage.snapshots import SnapshotStore
+from models.registry.configured_registry import configured_registry
 from models.registry.model_registry import Registry
 from rollouts.evidence.score_parity import ScoreRecomputation
 
@@ -65,7 +66,7 @@ def trace_order(settings: Settings, order_id: str) -> Lineage:
     replayed, unknown = _replayed(settings, order_id)
     answers = decision.body["answers"]
     answer = answers[0]
-    registry = Registry(settings.paths.registry)
+    registry = configured_registry(settings)
     cards = [registry.card(one["model"], one["version"]) for one in answers]
     store = SnapshotStore(settings.paths.snapshots)
     bars = BarPanel.from_table(store.load(answer["snapshot"]))

@@ -27,10 +27,10 @@ def referenced_snapshot_ids(settings: Settings) -> set[str]:
 
 def _texts(settings: Settings) -> Iterator[str]:
     paths = settings.paths
-    if paths.registry.exists():
-        from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry, has_registry
 
-        registry = Registry(paths.registry)
+    if has_registry(settings):
+        registry = configured_registry(settings)
         for model in registry.models():
             for version in registry.versions(model):
                 yield registry.card(model, version).snapshot

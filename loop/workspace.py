@@ -212,12 +212,11 @@ def require_writable(settings: Settings) -> None:
 
 def open_registry(settings: Settings) -> Registry:
     """Open the registry; raises `MissingStateError` before the first training."""
-    from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry, has_registry, registry_name
 
-    folder = settings.paths.registry
-    registry = Registry(folder)
-    if not folder.exists() or not registry.models():
+    registry = configured_registry(settings)
+    if not has_registry(settings) or not registry.models():
         raise MissingStateError(
-            f"no model is registered in {folder}; `alphaloop train momentum` registers one"
+            f"no model is registered in {registry_name(settings)}; `alphaloop train momentum` registers one"
         )
     return registry

@@ -13,6 +13,7 @@ from alphaloop.forecasts import Route
 from alphaloop.journal.opening import open_journal
 from alphaloop.journal.store import Journal
 from alphaloop.settings.settings import Settings
+from models.registry.configured_registry import configured_registry
 from models.registry.model_registry import Registry
 from monitoring.drift.calibration import DriftCalibration
 from monitoring.drift.drift_monitor import DriftMonitor, FeatureMatrix
@@ -79,7 +80,7 @@ def check_drift_once(settings: Settings) -> dict[str, Any]:
     """
     paths, model = settings.paths, settings.serving.model
     journal = open_journal(settings, SystemClock())
-    watch = make_drift_watch(settings, journal, Registry(paths.registry))
+    watch = make_drift_watch(settings, journal, configured_registry(settings))
     rows = PredictionLogReader(paths.prediction_log, model, by_symbols=True).new()
     if not rows:
         raise MissingStateError(f"no prediction of '{model}' is logged in {paths.prediction_log} yet")

@@ -50,7 +50,7 @@ def drift_report(settings: str, model: str, run: str) -> str:
 
     Raises `MissingStateError` where no prediction is logged yet.
     """
-    from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry
     from monitoring.drift.calibration import DriftCalibration
     from monitoring.drift.drift_monitor import write_drift_report
     from monitoring.drift_check import live_features, universe_lookup
@@ -58,7 +58,7 @@ def drift_report(settings: str, model: str, run: str) -> str:
 
     chosen = settings_from_json(settings)
     rows = PredictionLogReader(chosen.paths.prediction_log, model, by_symbols=True).new()
-    universe_of = universe_lookup(Registry(chosen.paths.registry), model)
+    universe_of = universe_lookup(configured_registry(chosen), model)
     found = live_features(rows, universe_of)
     logged = [(features, made) for _, features, made in found if features is not None]
     if not logged:
@@ -87,14 +87,14 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     from features.compute.batch import backfill
     from features.feature_set import feature_set_of
     from marketdata.storage.snapshots import SnapshotStore
-    from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry
     from models.training.train import train
     from models.training.training_run import TrainingRun
     from monitoring.drift.calibration import fit_missing_calibration
     from trading.strategy import configured_strategy
 
     chosen = settings_from_json(settings)
-    registry = Registry(chosen.paths.registry)
+    registry = configured_registry(chosen)
     done = _version_of_run(registry, model, run)
     if done is not None:
         return done
@@ -120,11 +120,11 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
 
 def gate_verdict(settings: str, model: str, version: str) -> str:
     """Return the gate's verdict from the version's card, `passed` or `refused`."""
-    from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry
 
     return (
         "passed"
-        if Registry(settings_from_json(settings).paths.registry).card(model, version).passed
+        if configured_registry(settings_from_json(settings)).card(model, version).passed
         else "refused"
     )
 
@@ -146,9 +146,9 @@ def refuse(settings: str, cause_id: str, model: str, version: str, run: str) -> 
 
 
 def _conclude(settings: Settings, kind: str, cause_id: str, model: str, version: str, run: str) -> str:
-    from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry
 
-    card = Registry(settings.paths.registry).card(model, version)
+    card = configured_registry(settings).card(model, version)
     journal = open_journal(settings, SystemClock())
     earlier = [journal.find(PIPELINE_STREAM, one, cause_id=cause_id) for one in CONCLUSIONS]
     if any(one is not None and one.body["pipeline_run"] != run for one in earlier):

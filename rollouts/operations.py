@@ -27,6 +27,7 @@ from features.store.online_reader import OnlineReader
 from marketdata.configured_source import newest_snapshot
 from marketdata.storage.snapshots import SnapshotStore
 from models.registry.card import Card
+from models.registry.configured_registry import configured_registry, has_registry, registry_name
 from models.registry.model_registry import Registry
 from rollouts.controller import RolloutController
 from rollouts.evidence.guards import Guards
@@ -266,10 +267,11 @@ def has_champion(settings: Settings, model: str) -> bool:
 
 def open_rollout_registry(settings: Settings) -> Registry:
     """Open the registry of the settings' home; raises `MissingStateError` before the first training."""
-    folder = settings.paths.registry
-    if not folder.exists():
-        raise MissingStateError(f"no registry in {folder}; `alphaloop train momentum` makes one")
-    return Registry(folder)
+    if not has_registry(settings):
+        raise MissingStateError(
+            f"no registry in {registry_name(settings)}; `alphaloop train momentum` makes one"
+        )
+    return configured_registry(settings)
 
 
 def start_rollout(
@@ -328,7 +330,7 @@ def features_warning(settings: Settings, document: RolloutDocument) -> str:
 
     Returns an empty text if there is none.
     """
-    registry = Registry(settings.paths.registry)
+    registry = configured_registry(settings)
     versions = [one for one in (document.champion, document.challenger) if one is not None]
     try:
         symbols, reader = _bars(settings).symbols, OnlineReader.from_settings(settings)

@@ -26,6 +26,7 @@ from alphaloop.runtime.processes import QUIET_ENVIRONMENT, SINGLE_THREAD_ENVIRON
 from alphaloop.settings.settings import Settings
 from marketdata.sources.registry import find_source
 from models.registry import mlflow_database
+from tests.mlflow_server import MlflowServer
 from tests.object_stores import ObjectStoreServer, weed_program
 from tests.postgres import PostgresServer, postgres_programs
 
@@ -91,6 +92,15 @@ def postgres() -> Iterator[PostgresServer]:
             pytest.fail("postgres is not installed")
         pytest.skip("postgres is not installed")
     server = PostgresServer(programs)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """An MLflow server on SQLite that hands out its artifacts, started where a test asks for it."""
+    folder = tmp_path_factory.mktemp("mlflow-server")
+    server = MlflowServer(folder, f"sqlite:///{folder / 'mlflow.db'}")
     yield server
     server.close()
 

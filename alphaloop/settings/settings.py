@@ -23,12 +23,14 @@ from alphaloop.errors import ImpossibleValueError, SettingsError
 from alphaloop.plugins import use_files
 from alphaloop.settings.base import Section
 from alphaloop.settings.client import ClientSettings
+from alphaloop.settings.contradictions import require_no_contradiction
 from alphaloop.settings.data import DataSettings
 from alphaloop.settings.drift import DriftSettings
 from alphaloop.settings.environment_variables import EnvironmentVariables, is_kubernetes_service_variable
 from alphaloop.settings.features import FeatureSettings
 from alphaloop.settings.journal import JournalSettings
 from alphaloop.settings.paths import Locations, Paths
+from alphaloop.settings.registry import RegistrySettings
 from alphaloop.settings.retrain import RetrainSettings
 from alphaloop.settings.rollout import RolloutSettings
 from alphaloop.settings.serving import ServingSettings
@@ -61,7 +63,7 @@ class Settings(BaseSettings):
     ----------
     home : Path
         Folder of snapshots, registry, journal and logs.
-    data, features, training, serving, client, trading, drift, retrain, rollout, journal, storage : Section
+    data, features, training, serving, client, trading, drift, retrain, rollout, journal, storage, registry
         One section per part of the platform.
     """
 
@@ -88,6 +90,7 @@ class Settings(BaseSettings):
     rollout: RolloutSettings = RolloutSettings()
     journal: JournalSettings = JournalSettings()
     storage: StorageSettings = StorageSettings()
+    registry: RegistrySettings = RegistrySettings()
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]
@@ -136,6 +139,7 @@ def load_settings(**overrides: Any) -> Settings:
     settings = _parsed(overrides)
     settings = settings.model_copy(update={"plugins": tuple(path.resolve() for path in settings.plugins)})
     use_files(settings.plugins)
+    require_no_contradiction(settings)
     try:
         CostModel.from_settings(settings.trading)
     except ImpossibleValueError as error:

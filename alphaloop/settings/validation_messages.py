@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
@@ -31,6 +32,7 @@ _KINDS = {
     "bool": "true or false",
     "date": "a day, as 2020-03-16",
 }
+_PASSWORD_IN_URL = re.compile(r"(://[^/@\s]*:)[^/\s]*@")
 # pydantic's prefix of the message of a validator of ours.
 _OWN_WORDS = "Value error, "
 
@@ -77,9 +79,9 @@ def nearest_names(name: str, known: Iterable[str]) -> list[str]:
 
 
 def format_value(value: Any) -> str:
-    """Format a value as in a settings file."""
+    """Format a value as in a settings file, without the password of a URL."""
     if isinstance(value, str):
-        return repr(value)
+        return repr(_PASSWORD_IN_URL.sub(r"\1***@", value))
     if value is None:
         return "nothing"
     if isinstance(value, date):

@@ -15,7 +15,7 @@ from models.dataset import Dataset
 from models.labels import forward_returns
 from models.onnx.export import export_onnx
 from models.registry.card import Card
-from models.registry.model_registry import Registry
+from models.registry.configured_registry import configured_registry
 from models.zoo.registry import find_family
 
 MODEL = "equities"
@@ -52,6 +52,6 @@ def register(settings: Settings, history: BarPanel) -> bytes:
         code_revision="bench", seed=1, walk_forward=(), metrics={}, ranges={}, fidelity={},
         gate={"passed": True}, digest=exported.digest, created_at="",
     )  # fmt: skip
-    registry = Registry(settings.paths.registry)
+    registry = configured_registry(settings)
     registry.write_rollout(RolloutDocument(MODEL, registry.register(MODEL, exported.onnx, card)), None)
     return exported.onnx

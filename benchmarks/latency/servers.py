@@ -23,7 +23,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from alphaloop.clock import monotonic, sleep
 from alphaloop.runtime.processes import SINGLE_THREAD_ENVIRONMENT, child_environment, free_port
 from alphaloop.settings.settings import Settings
-from models.registry.model_registry import Registry
+from models.registry.configured_registry import configured_registry
 from serving.exports.bento import export_bento
 from serving.exports.exported_version import ExportedVersion
 
@@ -109,7 +109,7 @@ class Servers:
         return command, {"PYTHONPATH": str(folder / "model"), "PYTHONSAFEPATH": ""}, folder / "model"
 
     def _bentoml(self, port: int) -> tuple[list[str], dict[str, str], None]:
-        exported = ExportedVersion.read(Registry(self._settings.paths.registry), MODEL)
+        exported = ExportedVersion.read(configured_registry(self._settings), MODEL)
         folder, home = export_bento(exported, self._scratch / "bento"), self._scratch / "bentoml"
         home.mkdir()
         command = [sys.executable, "-m", "bentoml", "serve", str(folder), "--host", "127.0.0.1"]
@@ -117,8 +117,8 @@ class Servers:
         return [*command, "--port", str(port)], extra, None
 
     def _mlflow(self, port: int) -> tuple[list[str], dict[str, str], None]:
-        registry = Registry(self._settings.paths.registry)
-        (model,) = registry.artifacts.glob("*/artifacts/model")
+        registry = configured_registry(self._settings)
+        (model,) = (registry.folder / "artifacts").glob("*/artifacts/model")
         programs = Path(sys.executable).parent
         # It starts uvicorn by name.
         path = {"PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}"}

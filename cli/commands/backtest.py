@@ -137,10 +137,10 @@ def _scores(settings: Settings, model: str, version: str, bars: BarPanel, first:
 
     from cli import formatting, output
     from features.feature_set import feature_set_of
-    from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry
     from rollouts.evidence.score_parity import ScoreRecomputation
 
-    recomputation = ScoreRecomputation(Registry(settings.paths.registry), feature_set_of(settings))
+    recomputation = ScoreRecomputation(configured_registry(settings), feature_set_of(settings))
     frames = recomputation.frames(bars)
     scores = np.full(bars.close.shape, np.nan)
     intraday = formatting.are_intraday(bars.timestamps)

@@ -109,8 +109,8 @@ def materialize(json: AsJson = False) -> None:
     from features.feature_set import feature_set_of
     from features.store.streamer import Streamer
     from loop import workspace
+    from models.registry.configured_registry import configured_registry, has_registry
     from models.registry.feature_sets_in_use import FeatureSetsInUse
-    from models.registry.model_registry import Registry
 
     chosen = settings.load_settings()
     workspace.require_writable(chosen)
@@ -119,8 +119,8 @@ def materialize(json: AsJson = False) -> None:
         last = formatting.format_time(snapshot.last, intraday=formatting.are_intraday(bars.timestamps))
         tell(f"{len(bars.symbols)} symbols at {last}")
         features, needed = feature_set_of(chosen), []
-        if chosen.paths.registry.exists():
-            registry = Registry(chosen.paths.registry)
+        if has_registry(chosen):
+            registry = configured_registry(chosen)
             needed = FeatureSetsInUse(registry, features, bars.symbols)()
         with Streamer.from_settings(chosen, bars.symbols, bars, SystemClock(), further=needed) as streamer:
             streamer.materialize(snapshot.id)

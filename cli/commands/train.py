@@ -33,7 +33,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
     from features.feature_set import feature_set_of
     from loop import workspace
     from loop.first_champion import calibrate_drift_monitor
-    from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry
     from models.training import train as training
     from models.training.training_run import TrainingRun
     from models.zoo import registry as families
@@ -49,7 +49,7 @@ def train(family: FamilyName, trials: Trials = None, model: Model = "", json: As
         if kept := unfilled_cash_message(BookLimits.from_settings(chosen.trading), len(bars.symbols)):
             output.print_error(kept)
         frame = backfill(bars, feature_set_of(chosen))
-        registry = Registry(chosen.paths.registry)
+        registry = configured_registry(chosen)
         document = registry.rollout(name) if name in registry.models() else None
         run = TrainingRun(
             model=name,
@@ -99,12 +99,12 @@ def _crown(settings: Settings, model: str, version: str) -> bool:
     from alphaloop.clock import SystemClock
     from alphaloop.errors import RolloutConflictError
     from alphaloop.journal.opening import open_journal
-    from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry
     from rollouts.operations import make_controller
 
     journal = open_journal(settings, SystemClock())
     try:
-        make_controller(settings, model, journal, Registry(settings.paths.registry)).crown(version)
+        make_controller(settings, model, journal, configured_registry(settings)).crown(version)
     except RolloutConflictError:
         return False
     return True

@@ -152,18 +152,18 @@ def _lineage(results: DemoResults) -> Lineage:
 
 
 def _versions(results: DemoResults) -> list[dict[str, Any]]:
-    from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry
 
-    registry, model = Registry(results.settings.paths.registry), results.settings.serving.model
+    registry, model = configured_registry(results.settings), results.settings.serving.model
     turns = results.played.scheduler.loop.turns
     bars = ((turn.as_of.isoformat(), turn.outcome.forecasts.values()) for turn in turns)
     return summarize_traded_versions(bars, lambda version: registry.card(model, version).family)
 
 
 def _models(results: DemoResults) -> list[dict[str, Any]]:
-    from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry
 
-    registry = Registry(results.settings.paths.registry)
+    registry = configured_registry(results.settings)
     return [
         _model_row(model, version, registry.card(model, version))
         for model in registry.models()

@@ -57,7 +57,7 @@ class Scenario:
         """
         from alphaloop.journal.opening import open_journal
         from cli.demo.report import DemoResults, write_demo_report
-        from models.registry.model_registry import Registry
+        from models.registry.configured_registry import configured_registry
 
         paths, config = self.settings.paths, self.config
         clock = ReplayClock(config.go_live)
@@ -67,7 +67,7 @@ class Scenario:
             frame = build_features(self.settings, self.screen, market)
             parity = check_parity(self.settings, self.screen, market)
         with self._ray():
-            registry = Registry(paths.registry)
+            registry = configured_registry(self.settings)
             journal = open_journal(self.settings, clock)
             with self.screen.stage("training"):
                 models = train_models(self.settings, self.screen, market, frame, clock, registry)

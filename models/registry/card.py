@@ -120,6 +120,15 @@ class Card:
         value = self.metrics.get(name)
         return math.nan if value is None else float(value)
 
+    def run_parameters(self) -> dict[str, str]:
+        """Return the parameters that MLflow's page shows of the version's run."""
+        shown = {"family": self.family, "seed": self.seed, "horizon": self.horizon, **self.parameters}
+        return {name: str(value) for name, value in shown.items()}
+
+    def run_metrics(self) -> dict[str, float]:
+        """Return the figures that MLflow's page shows of the version's run."""
+        return {name: float(value) for name, value in self.metrics.items() if value is not None}
+
     def places(self, symbols: Sequence[str]) -> list[int]:
         """Return the indices into `symbols` of the model's inputs, in model order.
 

@@ -369,11 +369,11 @@ def build_core(settings: Settings) -> InferenceCore:
         Core that is not started yet.
     """
     from features.store.online_reader import OnlineReader
-    from models.registry.model_registry import Registry
+    from models.registry.configured_registry import configured_registry
 
     return InferenceCore(
         settings,
-        Registry(settings.paths.registry),
+        configured_registry(settings),
         OnlineReader.from_settings(settings),
         PredictionLog(
             settings.paths.prediction_log,

@@ -147,7 +147,7 @@ def _on_ray(settings: Settings) -> Iterator[subprocess.Popen[str]]:
 @contextmanager
 def away(registry: Registry) -> Iterator[None]:
     """Nobody can read the registry's database meanwhile."""
-    connection = sqlite3.connect(registry.database, isolation_level=None, timeout=30)
+    connection = sqlite3.connect(registry.store.database, isolation_level=None, timeout=30)
     try:
         connection.execute("BEGIN EXCLUSIVE")
         yield

@@ -110,7 +110,7 @@ def test_altered_files_are_refused(tmp_path: Path, tiny_onnx: MakeOnnx, tiny_car
     """A byte changed in a stored file or card is found when it is read."""
     registry = Registry(tmp_path)
     registry.register("equities", tiny_onnx(), tiny_card(tiny_onnx()))
-    path = next(registry.artifacts.rglob(ONNX_FILE))
+    path = next(registry.store.artifacts.rglob(ONNX_FILE))
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(DamagedStoreError, match="altered after registration"):
@@ -118,7 +118,7 @@ def test_altered_files_are_refused(tmp_path: Path, tiny_onnx: MakeOnnx, tiny_car
     path.unlink()
     with pytest.raises(DamagedStoreError, match="lacks"):
         registry.onnx("equities", "1")
-    card = next(registry.artifacts.rglob(CARD_FILE))
+    card = next(registry.store.artifacts.rglob(CARD_FILE))
     card.write_text(card.read_text().replace('"seed": 1', '"seed": 2'))
     with pytest.raises(DamagedStoreError, match="card of equities version 1"):
         registry.card("equities", "1")
@@ -129,13 +129,13 @@ def test_a_damaged_database_is_one_clear_error(tmp_path: Path, registry: Registr
     """A database that is none, or whose pages are torn, is named and left as it is."""
     content = bytearray(b"rubbish" * 999)
     if damage == "torn pages":
-        content = bytearray(registry.database.read_bytes())
+        content = bytearray(registry.store.database.read_bytes())
         content[4096:60_000] = bytes(len(content[4096:60_000]))
     broken = Registry(tmp_path)
-    broken.database.write_bytes(content)
+    broken.store.database.write_bytes(content)
     with pytest.raises(DamagedStoreError, match=r"cannot be read.*restore it"):
         broken.versions("equities")
-    assert broken.database.read_bytes() == bytes(content)
+    assert broken.store.database.read_bytes() == bytes(content)
 
 
 def test_a_copied_registry_works_where_it_is(
@@ -146,11 +146,11 @@ def test_a_copied_registry_works_where_it_is(
 
     copy = Registry(tmp_path / "copy")
     shutil.copytree(registry.folder, copy.folder)
-    before = len(list(registry.artifacts.iterdir()))
+    before = len(list(registry.store.artifacts.iterdir()))
     version = copy.register("equities", tiny_onnx(5.0), tiny_card(tiny_onnx(5.0)))
     assert copy.onnx("equities", version) == tiny_onnx(5.0)
     assert copy.onnx("equities", "1") == tiny_onnx(1.0)
-    assert len(list(registry.artifacts.iterdir())) == before
+    assert len(list(registry.store.artifacts.iterdir())) == before
     assert pickle.loads(pickle.dumps(copy)).versions("equities") == copy.versions("equities")
 
 

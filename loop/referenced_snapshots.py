@@ -26,7 +26,6 @@ def referenced_snapshot_ids(settings: Settings) -> set[str]:
 
 
 def _texts(settings: Settings) -> Iterator[str]:
-    paths = settings.paths
     from models.registry.configured_registry import configured_registry, has_registry
 
     if has_registry(settings):

@@ -59,7 +59,7 @@ class Scenario:
         from cli.demo.report import DemoResults, write_demo_report
         from models.registry.configured_registry import configured_registry
 
-        paths, config = self.settings.paths, self.config
+        config = self.config
         clock = ReplayClock(config.go_live)
         with self.screen.stage("data"):
             market = load_market(self.settings, self.screen, config.go_live, config.end)

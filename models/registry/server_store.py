@@ -76,7 +76,7 @@ class ServerStore:
             self._server.upload(path, file.read_bytes())
         self._server.post("runs/update", run_id=run, status="FINISHED", end_time=_milliseconds())
         self._create_model(model)
-        body = {"name": model, "source": source, "run_id": run, "tags": _pairs(tags)}
+        body: dict[str, Any] = {"name": model, "source": source, "run_id": run, "tags": _pairs(tags)}
         try:
             created = self._server.post("model-versions/create", **body)
         except RegistryAwayError:

@@ -91,6 +91,8 @@ class Loop:
         Runner of retrain requests; without it, nothing is retrained.
     on_retraining : callable
         Called with each request before it is run.
+    judges : bool
+        False where another process controls the model: bars are then traded here, and judged there.
 
     Attributes
     ----------
@@ -103,6 +105,7 @@ class Loop:
     control: ModelControl
     runner: RequestRunner | None = None
     on_retraining: Callable[[dict[str, Any]], None] = lambda request: None
+    judges: bool = True
     turns: list[Turn] = field(default_factory=list)
 
     @property
@@ -135,8 +138,9 @@ class Loop:
         self.streamer.on_bar(bars)
         turn = Turn(bars.timestamp, self.executor.on_bar(bars))
         self.turns.append(turn)
-        self.control.see(bars, answered=bool(turn.outcome.forecasts))
-        self._follow(turn, self.control.judge())
+        if self.judges:
+            self.control.see(bars, answered=bool(turn.outcome.forecasts))
+            self._follow(turn, self.control.judge())
         return turn
 
     def finish(self) -> Turn:

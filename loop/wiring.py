@@ -66,7 +66,13 @@ class LoopContext:
 
 @contextmanager
 def open_loop(
-    world: LoopContext, market: ReplayMarket, *, stream: str, watched: bool, broker: str = "paper"
+    world: LoopContext,
+    market: ReplayMarket,
+    *,
+    stream: str,
+    watched: bool,
+    broker: str = "paper",
+    judges: bool = True,
 ) -> Iterator[Loop]:
     """Open a loop over `market.future`, and close its parts at the end of the block.
 
@@ -84,6 +90,8 @@ def open_loop(
         Adds the drift watch and the runner of retrain requests.
     broker : str
         Name of the broker.
+    judges : bool
+        False where another process controls the model: rollout and drift are judged there.
 
     Yields
     ------
@@ -157,6 +165,7 @@ def open_loop(
                 watch=make_drift_watch(settings, world.journal, world.registry) if watched else None,
             ),
             runner=RequestRunner(settings, world.journal) if watched else None,
+            judges=judges,
         )
 
 

@@ -54,6 +54,8 @@ def append_records(
             epoch = lock_for_append(connection, stream, at)
             if role is not None:
                 role.require(connection)
+                # The role's token, unless another role wrote to this stream under a higher one.
+                epoch = max(epoch, role.token)
             known = anchors.of(stream)
             seq, head = checked_head(connection, stream, known)
             earlier = [_earlier(connection, stream, kind, body, unique) for kind, body in batch]

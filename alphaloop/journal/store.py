@@ -12,8 +12,8 @@ from alphaloop.clock import Clock
 from alphaloop.errors import ChainBrokenError, DamagedStoreError, UnreachableStoreError
 from alphaloop.journal.anchors import AnchorFile
 from alphaloop.journal.append import append_records
+from alphaloop.journal.bar_progress import BarProgress
 from alphaloop.journal.chain import GENESIS_HASH
-from alphaloop.journal.progress import BarProgress
 from alphaloop.journal.record import ADOPTION_KIND, Record, canonical_json
 from alphaloop.journal.roles import LEASE_SECONDS, RoleLease, held_elsewhere, take_role
 from alphaloop.journal.tables import (

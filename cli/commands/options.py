@@ -23,6 +23,9 @@ Model = Annotated[
     str, typer.Option(help="A model of the registry; serving.model of the settings by default.")
 ]
 Reason = Annotated[str, typer.Option(help="Why; it is journaled.")]
+PagePort = Annotated[
+    int, typer.Option("--port", min=0, max=65535, help="Port of /livez, /readyz and /metrics; 0: none.")
+]
 By = Annotated[str, typer.Option(help="Who; it is journaled.")]
 
 

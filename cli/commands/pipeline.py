@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from cli.commands.options import AsJson
+from cli.commands.options import AsJson, PagePort
 
-app = typer.Typer(help="Pipelines: list, compile for Kubeflow, run here.", no_args_is_help=True)
+app = typer.Typer(help="Pipelines: list, compile, run here, serve requests.", no_args_is_help=True)
 
+MAX_RUN_SECONDS = 6 * 3_600.0
+"""Seconds without an end of a run after which the runner counts as hanging."""
 PipelineName = Annotated[str, typer.Argument(help="The pipeline's name.")]
 Target = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; NAME.yaml by default.")]
 Arguments = Annotated[list[str] | None, typer.Argument(help="Arguments of the pipeline, as name=value.")]
@@ -73,3 +75,31 @@ def run(name: PipelineName, arguments: Arguments = None, json: AsJson = False) -
         lambda: output.print_facts(formatting.flatten_facts(result)),
         next_step("pipeline run"),
     )
+
+
+@app.command()
+def serve(port: PagePort = 0) -> None:
+    """Run each retraining that is asked for, one after the other, until SIGTERM or Ctrl-C.
+
+    A second instance waits as a standby.
+    """
+    from alphaloop.clock import SystemClock
+    from alphaloop.journal.opening import open_journal
+    from alphaloop.journal.roles import RUNNER_ROLE
+    from cli import output
+    from loop import workspace
+    from loop.daemons.frame import DaemonPages, run_daemon
+    from loop.daemons.runner import RunnerDaemon
+
+    chosen = workspace.writable_settings()
+    with open_journal(chosen, SystemClock()) as journal:
+        run_daemon(
+            journal,
+            RUNNER_ROLE,
+            lambda role: RunnerDaemon(chosen, journal, output.print_line),
+            pages=DaemonPages(port=port),
+            # A retraining is one turn.
+            hang_seconds=MAX_RUN_SECONDS,
+            announce=output.print_line,
+        )
+    output.print_error("ended; the role was given back")

@@ -11,8 +11,10 @@ import typer
 from cli.commands.options import AsJson, parse_time
 
 if TYPE_CHECKING:
+    from alphaloop.decision.strategy import Strategy
     from alphaloop.settings.settings import Settings
     from loop.turn import Loop, ReplayMarket
+    from models.registry.model_registry import Registry
     from trading.progress import TradingProgress
 
 STREAM = "trading"
@@ -25,6 +27,10 @@ Replay = Annotated[
     ),
 ]
 
+Lockstep = Annotated[
+    bool,
+    typer.Option("--lockstep", help="Go on only when `alphaloop control run --lockstep` is done with a bar."),
+]
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for a server that is still starting.")]
 
 
@@ -34,16 +40,25 @@ def register(app: typer.Typer) -> None:
 
 
 def trade(
-    broker: Broker = "paper", replay: Replay = "", wait: Wait = DEFAULT_WAIT_SECONDS, json: AsJson = False
+    broker: Broker = "paper",
+    replay: Replay = "",
+    wait: Wait = DEFAULT_WAIT_SECONDS,
+    lockstep: Lockstep = False,
+    json: AsJson = False,
 ) -> None:
-    """Trade on the running server's forecasts, bar by bar, and journal every decision."""
+    """Trade on the running server's forecasts, bar by bar, and journal every decision.
+
+    While `alphaloop control run` runs, it judges rollout and drift; without it this command does.
+    """
     from alphaloop.bars import to_datetime
     from alphaloop.clock import ReplayClock
     from alphaloop.journal.opening import open_journal
+    from alphaloop.journal.roles import control_role
     from alphaloop.runtime.processes import require_port
-    from cli import formatting, notices, output, server_wait
+    from cli import formatting, output, server_wait
     from cli.next_steps import next_step
     from loop import workspace
+    from loop.daemons.lockstep import wait_for_part
     from loop.wiring import LoopContext, open_loop
     from trading.broker import find_broker
     from trading.recovery import restore_engine
@@ -68,15 +83,14 @@ def trade(
     clock = ReplayClock(to_datetime(market.past.timestamps[-1]))
     journal = open_journal(chosen, clock)
     world = LoopContext(chosen, clock, journal, registry)
-    said = notices.book_notices(chosen, workspace.workspace_source(chosen), len(market.past.symbols))
-    champion = registry.rollout(chosen.serving.model)
-    if champion is not None:
-        card = registry.card(chosen.serving.model, champion.champion)
-        said += filter(None, [notices.strategy_notice(card, champion.champion, strategy)])
+    part = control_role(chosen.serving.model)
+    controlled = journal.holder_of(part)
+    said = _notices(chosen, market, registry, strategy, controlled)
     for line in said:
         output.print_error(line)
+    judges = controlled is None and not lockstep
     with (
-        open_loop(world, market, stream=STREAM, watched=False, broker=broker) as loop,
+        open_loop(world, market, stream=STREAM, watched=False, broker=broker, judges=judges) as loop,
         output.show_progress_bar("trading", len(market.future)) as step,
     ):
         # Books and open orders are restored from the journal.
@@ -85,10 +99,29 @@ def trade(
         before = loop.engine.last.equity if loop.engine.last else Decimal(chosen.trading.capital)
         for bars in market.future.slices():
             turn = loop.turn(bars)
+            if lockstep:
+                wait_for_part(journal.progress, part, turn.as_of, output.print_error)
             step(f"{formatting.format_time(turn.as_of, intraday=intraday)} {turn.outcome.equity:,.0f}")
         loop.finish()
     result = {**_summary(loop, before, intraday=intraday), "notices": said}
     output.print_result(result, json, lambda: _show(result), next_step("trade"))
+
+
+def _notices(
+    chosen: Settings, market: ReplayMarket, registry: Registry, strategy: Strategy, controlled: str | None
+) -> list[str]:
+    """Return what is to be known before the first bar, one line each."""
+    from cli import notices
+    from loop import workspace
+
+    said = notices.book_notices(chosen, workspace.workspace_source(chosen), len(market.past.symbols))
+    champion = registry.rollout(chosen.serving.model)
+    if champion is not None:
+        card = registry.card(chosen.serving.model, champion.champion)
+        said += filter(None, [notices.strategy_notice(card, champion.champion, strategy)])
+    if controlled:
+        said.append(f"rollout and drift are judged by {controlled}, which runs `alphaloop control run`")
+    return said
 
 
 def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:

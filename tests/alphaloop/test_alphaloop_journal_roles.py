@@ -244,6 +244,7 @@ def test_a_journal_of_before_has_streams_that_belong_to_nobody(tmp_path: Path, a
     engine = tables.open_engine(tables.database_url(file))
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE roles")
+        connection.exec_driver_sql("DROP TABLE bar_progress")
         connection.exec_driver_sql("ALTER TABLE leases DROP COLUMN role")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     engine.dispose()

@@ -16,7 +16,7 @@ import pytest
 from alphaloop.clock import ReplayClock
 from alphaloop.forecasts import Route
 from alphaloop.journal.store import Journal
-from alphaloop.journal.streams import CONTROL_STREAM
+from alphaloop.journal.streams import CONTROL_STREAM, MONITORING_STREAM
 from alphaloop.settings.drift import DriftSettings
 from monitoring.drift.calibration import DriftCalibration, fit_calibration
 from monitoring.drift.drift_monitor import DriftMonitor, DriftResult, write_drift_report
@@ -277,7 +277,7 @@ def test_an_alarm_of_an_earlier_release_gets_its_retraining(
     with old.journal.writer(CONTROL_STREAM) as writer:
         writer.append(DRIFT_ALARM, body)
     assert _kinds(_watched(old, lasting, 44, 60)) == [RETRAIN_REQUEST]
-    assert list(old.journal.records(CONTROL_STREAM, DRIFT_FLAGGED))
+    assert list(old.journal.records(MONITORING_STREAM, DRIFT_FLAGGED))
 
 
 def test_a_request_answers_the_alarms_before_it(

@@ -16,9 +16,18 @@ from alphaloop.journal.lease import lock_for_append
 from alphaloop.journal.record import Record, canonical_json
 from alphaloop.journal.roles import RoleLease
 from alphaloop.journal.tables import DATABASE_ERRORS, database_reason, records
-from alphaloop.journal.writer import chained_rows, checked_head, checked_record, is_stored, to_record
+from alphaloop.journal.writer import (
+    chained_rows,
+    checked_head,
+    checked_record,
+    holds_row,
+    is_stored,
+    to_record,
+)
 
 Batch = Sequence[tuple[str, Mapping[str, Any]]]
+Doubts = dict[str, list[dict[str, Any]]]
+"""By stream, the rows of the last batch whose commit was not answered."""
 
 
 def append_records(
@@ -27,13 +36,19 @@ def append_records(
     clock: Clock,
     stream: str,
     batch: Batch,
+    *,
     unique: str | None,
     role: RoleLease | None,
+    doubts: Doubts,
 ) -> list[Record]:
     """Append `batch` in one transaction that holds the head of `stream`; fences nobody.
 
     With `unique`, the name of a field of the bodies, a record of the same kind and value that is there
     already takes the place of a new one. With `role` its token is checked in the same transaction.
+
+    A batch whose commit was not answered stays in `doubts` until the next append to its stream holds the
+    head: a commit that was still under way has ended then. If that append repeats the batch and the journal
+    took it after all, its records are the answer, and nothing is written again.
 
     Raises
     ------
@@ -58,7 +73,8 @@ def append_records(
                 epoch = max(epoch, role.token)
             known = anchors.of(stream)
             seq, head = checked_head(connection, stream, known)
-            earlier = [_earlier(connection, stream, kind, body, unique) for kind, body in batch]
+            taken = _taken_after_all(connection, doubts.get(stream), batch)
+            earlier = taken or [_earlier(connection, stream, kind, body, unique) for kind, body in batch]
             new = [one for one, before in zip(batch, earlier, strict=True) if before is None]
             if known.last is None:
                 anchors.append(Anchor(stream, 0, GENESIS_HASH))
@@ -67,10 +83,14 @@ def append_records(
                 connection.execute(records.insert(), rows)
                 # Last before the commit, so that an announced batch is missing only if the commit failed.
                 anchors.announce(stream, rows[-1]["seq"], rows[-1]["hash"])
+        doubts.pop(stream, None)
     except DATABASE_ERRORS as error:
+        if rows:
+            doubts[stream] = rows
         if not rows or not _is_there(engine, rows[-1]):
             reason = database_reason(error)
             raise VendorError(f"the journal could not take {len(batch)} records: {reason}") from error
+        del doubts[stream]
     except OSError as error:
         raise _unwritable(anchors, stream, error) from error
     if rows:
@@ -80,6 +100,20 @@ def append_records(
             raise _unwritable(anchors, stream, error) from error
     made = iter(rows)
     return [to_record(next(made)) if before is None else before for before in earlier]
+
+
+def _taken_after_all(
+    connection: sa.Connection, doubtful: list[dict[str, Any]] | None, batch: Batch
+) -> list[Record | None] | None:
+    """Return the records of the doubtful batch, where `batch` repeats it and the journal holds it."""
+    if doubtful is None:
+        return None
+    repeated = [(kind, canonical_json(body)) for kind, body in batch]
+    if repeated != [(row["kind"], row["body"]) for row in doubtful] or not holds_row(
+        connection, doubtful[-1]
+    ):
+        return None
+    return [to_record(row) for row in doubtful]
 
 
 def _earlier(

@@ -7,7 +7,12 @@ import socket
 from functools import lru_cache
 from pathlib import Path
 
-PID_NAMESPACE = Path("/proc/self/ns/pid")
+PROC = Path("/proc")
+BOOT_ID = PROC / "sys/kernel/random/boot_id"
+PID_NAMESPACE = PROC / "self/ns/pid"
+
+START_FIELD = 22
+"""Field of `/proc/PID/stat` that holds the start, in clock ticks since the machine's start."""
 
 
 def this_process() -> str:
@@ -27,15 +32,18 @@ def this_process() -> str:
 def is_gone(holder: str) -> bool:
     """Test whether `holder` is a process of this machine and namespace that has ended.
 
-    A holder elsewhere, or a name that is no process's, is never known to be gone.
+    A holder elsewhere, of an earlier start of the machine, or whose name is no process's, is never known to
+    be gone: two machines may have one name. Nor is any where there is no `/proc`.
     """
     try:
         place, number, namespace, started = _parts(holder)
     except ValueError:
         return False
-    if (place, namespace) != (socket.gethostname(), _namespace()):
+    boot, _, ticks = started.partition("/")
+    if not (boot and ticks) or (place, namespace, boot) != (socket.gethostname(), _namespace(), _boot()):
         return False
-    return _start_of(number) != started
+    found = _ticks(number)
+    return found != ticks if found else not _exists(number)
 
 
 def short_name(holder: str) -> str:
@@ -45,14 +53,14 @@ def short_name(holder: str) -> str:
 
 @lru_cache(maxsize=4)
 def _named(number: int) -> str:
-    return f"{socket.gethostname()}:{number}#{_namespace()}.{_start_of(number)}"
+    return f"{socket.gethostname()}:{number}#{_namespace()}.{_boot()}/{_ticks(number)}"
 
 
 def _parts(holder: str) -> tuple[str, int, str, str]:
     shown, _, rest = holder.partition("#")
     place, _, number = shown.rpartition(":")
     namespace, _, started = rest.partition(".")
-    if not (place and started):
+    if not (place and started and number.isdecimal() and int(number) > 0):
         raise ValueError(holder)
     return place, int(number), namespace, started
 
@@ -64,11 +72,31 @@ def _namespace() -> str:
         return "0"
 
 
-def _start_of(number: int) -> str:
-    """Return when process `number` began, in hundredths of a second; empty if there is none."""
-    import psutil
-
+def _boot() -> str:
+    """Return the name that the kernel gave to this start of the machine; empty where it gives none."""
     try:
-        return str(round(psutil.Process(number).create_time() * 100))
-    except psutil.Error:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
         return ""
+
+
+def _ticks(number: int) -> str:
+    """Return when process `number` began, which no step of the wall clock changes; empty if unknown."""
+    try:
+        line = (PROC / str(number) / "stat").read_bytes()
+    except OSError:
+        return ""
+    # The second field is the program's name in parentheses, which may hold spaces and parentheses itself.
+    fields = line[line.rindex(b")") + 1 :].split()
+    return fields[START_FIELD - 3].decode("ascii")
+
+
+def _exists(number: int) -> bool:
+    """Test for a process, also for one of another user that `/proc` hides."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True

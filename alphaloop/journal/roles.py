@@ -82,10 +82,13 @@ class RoleLease:
         return SAFE_SHARE * self._lease_seconds - (boot_time() - self._confirmed)
 
     def require(self, connection: sa.Connection) -> None:
-        """Raise `LeaseLostError` if the role was taken over, within the caller's transaction."""
-        found = connection.execute(
-            sa.select(roles.c.token, roles.c.holder).where(roles.c.role == self.role)
-        ).one_or_none()
+        """Raise `LeaseLostError` if the role was taken over, within the caller's transaction.
+
+        On PostgreSQL the row is held to the end of that transaction, so that nobody takes the role over
+        between the check and the commit. SQLite has one writer at a time anyway.
+        """
+        query = sa.select(roles.c.token, roles.c.holder).where(roles.c.role == self.role)
+        found = connection.execute(query.with_for_update(read=True)).one_or_none()
         if self._ended.is_set() or found is None or found.token != self.token:
             self._lost = True
             by = f" by {short_name(found.holder)}" if found is not None else ""

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alphaloop.clock import Clock
 from alphaloop.errors import ChainBrokenError, DamagedStoreError, UnreachableStoreError
 from alphaloop.journal.anchors import AnchorFile
-from alphaloop.journal.append import append_records
+from alphaloop.journal.append import Doubts, append_records
 from alphaloop.journal.bar_progress import BarProgress
 from alphaloop.journal.chain import GENESIS_HASH
 from alphaloop.journal.record import ADOPTION_KIND, Record, canonical_json
@@ -84,6 +84,7 @@ class Journal:
         self._name = url.render_as_string(hide_password=True)
         self._anchors = AnchorFile(anchors)
         self._clock, self._lease_seconds = clock, lease_seconds
+        self._doubts: Doubts = {}
         self._engine = open_engine(url)
         try:
             if is_missing_journal(self._engine):
@@ -199,7 +200,16 @@ class Journal:
         VendorError
             Where the database fails or the anchor cannot be written.
         """
-        return append_records(self._engine, self._anchors, self._clock, stream, batch, unique, role)
+        return append_records(
+            self._engine,
+            self._anchors,
+            self._clock,
+            stream,
+            batch,
+            unique=unique,
+            role=role,
+            doubts=self._doubts,
+        )
 
     def adopt(self, stream: str, by: str, reason: str) -> Record:
         """Vouch for unanchored records of `stream` by a record with a person's name and reason.

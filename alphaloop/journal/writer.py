@@ -225,9 +225,14 @@ def chained_rows(
 
 def is_stored(engine: sa.Engine, row: Mapping[str, Any]) -> bool:
     """Test whether the journal holds this very record."""
-    query = sa.select(records.c.hash).where(records.c.stream == row["stream"], records.c.seq == row["seq"])
     with engine.connect() as connection:
-        return bool(connection.execute(query).scalar() == row["hash"])
+        return holds_row(connection, row)
+
+
+def holds_row(connection: sa.Connection, row: Mapping[str, Any]) -> bool:
+    """Test within the caller's transaction whether the journal holds this very record."""
+    query = sa.select(records.c.hash).where(records.c.stream == row["stream"], records.c.seq == row["seq"])
+    return bool(connection.execute(query).scalar() == row["hash"])
 
 
 def require_unheld(connection: sa.Connection, stream: str) -> None:

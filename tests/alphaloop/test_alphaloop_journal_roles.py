@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from alphaloop.clock import ReplayClock, boot_time
 from alphaloop.errors import InputError, LeaseLostError, RoleHeldError, VendorError
@@ -195,7 +196,7 @@ def test_a_holder_that_died_here_is_noticed_at_once(open_one: Open) -> None:
     place = holder.this_process()
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         child.wait()
-    dead = f"{place.partition(':')[0]}:{child.pid}#{place.partition('#')[2].partition('.')[0]}.5"
+    dead = f"{place.partition(':')[0]}:{child.pid}#{place.partition('#')[2]}1"
     open_one().take_role("runner", holder=dead)._ended.set()
     began = boot_time()
     open_one().take_role("runner", wait=0).release()
@@ -236,6 +237,53 @@ def test_a_batch_that_was_not_taken_is_an_error_and_leaves_the_writer_at_work(
     assert len(list(journal.records("trading"))) == 1
 
 
+def test_an_append_that_is_repeated_after_a_lost_answer_is_not_written_twice(
+    open_one: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the lookup fails as well, the batch stays in doubt, and its repetition finds it there."""
+    journal = open_one()
+    journal.append("requests", "promote", {"n": 0})
+    dialect = journal._engine.dialect
+    lost = dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
+
+    def commit_and_lose(connection: Any) -> None:
+        monkeypatch.undo()
+        connection.commit()
+
+        def unreachable(*_: Any) -> None:
+            raise lost
+
+        monkeypatch.setattr(dialect, "do_execute", unreachable)
+        raise lost
+
+    monkeypatch.setattr(dialect, "do_commit", commit_and_lose)
+    with pytest.raises(VendorError, match="could not take 1 records"):
+        journal.append("requests", "promote", {"n": 1})
+    with pytest.raises(VendorError, match="could not take 1 records"):
+        journal.append("requests", "promote", {"n": 1})
+    monkeypatch.undo()
+    open_one().append("requests", "abort", {"n": 2})
+    assert journal.append("requests", "promote", {"n": 1}).seq == 2
+    assert journal.append("requests", "promote", {"n": 1}).seq == 4
+    assert [record.body["n"] for record in journal.records("requests")] == [0, 1, 2, 1]
+
+
+def test_nobody_takes_a_role_over_between_its_check_and_the_commit(request: pytest.FixtureRequest) -> None:
+    """On PostgreSQL the check holds the row of the role until the batch is committed."""
+    place = str(request.getfixturevalue("postgres").database())
+    anchors = request.getfixturevalue("anchors")
+    with (
+        Journal(place, anchors, ReplayClock(MOMENT)) as journal,
+        journal.take_role("runner") as role,
+        journal._engine.begin() as checking,
+        journal._engine.connect() as taking,
+    ):
+        role.require(checking)
+        taking.exec_driver_sql("SET lock_timeout = '100ms'")
+        with pytest.raises(sa.exc.OperationalError, match="lock timeout"):
+            taking.execute(tables.roles.update().values(token=tables.roles.c.token + 1))
+
+
 def test_a_journal_of_before_has_streams_that_belong_to_nobody(tmp_path: Path, anchors: Path) -> None:
     """A journal of the first revision is migrated, and its stream is read and written as before."""
     file = tmp_path / "old.db"
@@ -243,8 +291,8 @@ def test_a_journal_of_before_has_streams_that_belong_to_nobody(tmp_path: Path, a
         journal.writer("trading").append("order", {"n": 1})
     engine = tables.open_engine(tables.database_url(file))
     with engine.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE roles")
-        connection.exec_driver_sql("DROP TABLE bar_progress")
+        for table in ("roles", "bar_progress"):
+            connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("ALTER TABLE leases DROP COLUMN role")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     engine.dispose()

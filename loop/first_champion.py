@@ -78,9 +78,9 @@ def calibrate_drift_monitor(settings: Settings, frame: FeatureFrame, *, beside: 
     """
     try:
         if beside:
-            fit_missing_calibration(frame, settings.drift, settings.paths.drift)
+            fit_missing_calibration(frame, settings.drift, settings.locations.drift)
         else:
-            fit_calibration_on(frame, settings.drift).save(settings.paths.drift)
+            fit_calibration_on(frame, settings.drift).save(settings.locations.drift)
     except DataError as error:
         return f"drift is not watched: {error}"
     return ""
@@ -103,6 +103,6 @@ def make_override(name: str, reason: str, by: str, rotate_inputs: int = 0) -> Ov
 
 
 def _frame(settings: Settings, card: Card) -> FeatureFrame:
-    store = SnapshotStore(settings.paths.snapshots)
+    store = SnapshotStore(settings.locations.snapshots)
     bars = BarPanel.from_table(store.load(card.snapshot))
     return FrameCache(bars, feature_set_of(settings)).of(card)

@@ -68,7 +68,7 @@ def trace_order(settings: Settings, order_id: str) -> Lineage:
     answer = answers[0]
     registry = configured_registry(settings)
     cards = [registry.card(one["model"], one["version"]) for one in answers]
-    store = SnapshotStore(settings.paths.snapshots)
+    store = SnapshotStore(settings.locations.snapshots)
     bars = BarPanel.from_table(store.load(answer["snapshot"]))
     difference = max(_score_difference(settings, registry, one, bars) for one in answers)
     checks = {

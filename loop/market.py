@@ -48,7 +48,7 @@ def market_to_trade(
     InputError
         Where no bar is new, or where a new book would begin before the end of this workspace's snapshot.
     """
-    store = SnapshotStore(settings.paths.snapshots)
+    store = SnapshotStore(settings.locations.snapshots)
     line = _line_of(settings, store, progress)
     opened = line or workspace.latest_bars(settings)[0]
     newest = _newest_after(store, opened) if line else opened

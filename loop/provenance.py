@@ -46,7 +46,7 @@ def order_providers(settings: Settings, order_id: str) -> dict[str, Any]:
     symbols = decision.body["symbols"]
     bars = dict(zip(symbols, decision.body.get("providers", [""] * len(symbols)), strict=True))
     named = sorted({answer["snapshot"] for answer in decision.body["answers"]} - {""})
-    store = SnapshotStore(settings.paths.snapshots)
+    store = SnapshotStore(settings.locations.snapshots)
     return {
         "order_id": order_id,
         "as_of": decision.body["as_of"],

@@ -137,7 +137,7 @@ def open_loop(
         # Before any bar is stored, so that a run that ends without a decision is resumed from here.
         writer.append(SESSION_KIND, _session(market))
         duty = LiveFeatureWriter(
-            streamer, SnapshotStore(settings.paths.snapshots), market.snapshot.id, further=needed
+            streamer, SnapshotStore(settings.locations.snapshots), market.snapshot.id, further=needed
         )
         engine = TradingEngine(
             symbols=symbols,

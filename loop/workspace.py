@@ -84,7 +84,7 @@ def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:
     from marketdata.storage.snapshots import SnapshotStore
 
     source = workspace_source(settings)
-    store = SnapshotStore(settings.paths.snapshots)
+    store = SnapshotStore(settings.locations.snapshots)
     snapshot = incremental.newest_of_source(store, source) or take_snapshot(settings)
     bars = BarPanel.from_table(store.load(snapshot.id))
     symbols = settings.data.symbols or source.symbols()
@@ -117,7 +117,7 @@ def extended_bars(settings: Settings, snapshot: Snapshot, until: datetime | None
     from marketdata.storage import incremental
     from marketdata.storage.snapshots import SnapshotStore
 
-    store = SnapshotStore(settings.paths.snapshots)
+    store = SnapshotStore(settings.locations.snapshots)
     known = store.load(snapshot.id)
     symbols = BarPanel.from_table(known).symbols
     since = incremental.later_bars(
@@ -177,7 +177,7 @@ def take_snapshot(settings: Settings, until: datetime | None = None) -> Snapshot
 
     source = workspace_source(settings)
     return incremental.store_base_snapshot(
-        SnapshotStore(settings.paths.snapshots),
+        SnapshotStore(settings.locations.snapshots),
         source,
         require_symbols(source, settings.data.symbols),
         *quality_policies(settings),

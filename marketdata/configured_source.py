@@ -102,7 +102,7 @@ def newest_snapshot(settings: Settings) -> Snapshot | None:
     Parameters
     ----------
     settings
-        Uses `paths.snapshots` and the source, its options and its providers from `data`.
+        Uses `locations.snapshots` and the source, its options and its providers from `data`.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def newest_snapshot(settings: Settings) -> Snapshot | None:
     DamagedStoreError
         For a stored file that cannot be read.
     """
-    store = SnapshotStore(settings.paths.snapshots)
+    store = SnapshotStore(settings.locations.snapshots)
     snapshot = store.latest(chosen_identity(settings))
     if snapshot is None and store.heads():
         return incremental.newest_of_source(store, chosen_source(settings))

@@ -49,8 +49,8 @@ def make_drift_watch(settings: Settings, journal: Journal, registry: Registry) -
     model = settings.serving.model
     return DriftWatch(
         model=model,
-        monitor=DriftMonitor(DriftCalibration.load(settings.paths.drift)),
-        calibrations=partial(DriftCalibration.load, settings.paths.drift),
+        monitor=DriftMonitor(DriftCalibration.load(settings.locations.drift)),
+        calibrations=partial(DriftCalibration.load, settings.locations.drift),
         journal=journal,
         policy=make_retrain_policy(settings),
         universe_of=universe_lookup(registry, model),

@@ -37,7 +37,7 @@ def freeze_snapshot(settings: str) -> str:
     latest = newest_snapshot(chosen)
     if latest is None:
         raise MissingStateError(
-            f"no snapshot of '{chosen.data.source}' in {chosen.paths.snapshots}; "
+            f"no snapshot of '{chosen.data.source}' in {chosen.locations.snapshots}; "
             "`alphaloop features build` makes one"
         )
     return latest.id
@@ -66,7 +66,7 @@ def drift_report(settings: str, model: str, run: str) -> str:
     newest = logged[-1][1]
     path = chosen.paths.drift / f"{run}.html"
     try:
-        calibration = DriftCalibration.load(chosen.paths.drift, newest)
+        calibration = DriftCalibration.load(chosen.locations.drift, newest)
     except MissingStateError as error:
         # A report that cannot be made is no reason to train nothing.
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
     done = _version_of_run(registry, model, run)
     if done is not None:
         return done
-    bars = BarPanel.from_table(SnapshotStore(chosen.paths.snapshots).load(snapshot))
+    bars = BarPanel.from_table(SnapshotStore(chosen.locations.snapshots).load(snapshot))
     document = registry.rollout(model)
     frame = backfill(bars, feature_set_of(chosen))
     training = TrainingRun(
@@ -114,7 +114,7 @@ def train_candidate(settings: str, snapshot: str, model: str, family: str, run: 
         pipeline_run=run,
     )
     trained = train(training, registry, chosen, SystemClock())
-    fit_missing_calibration(frame, chosen.drift, chosen.paths.drift)
+    fit_missing_calibration(frame, chosen.drift, chosen.locations.drift)
     return trained.version
 
 

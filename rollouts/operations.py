@@ -442,10 +442,10 @@ def _bars(settings: Settings) -> BarPanel:
     latest = newest_snapshot(settings)
     if latest is None:
         raise MissingStateError(
-            f"no snapshot of '{settings.data.source}' in {settings.paths.snapshots}; "
+            f"no snapshot of '{settings.data.source}' in {settings.locations.snapshots}; "
             "`alphaloop features build` makes one"
         )
-    return BarPanel.from_table(SnapshotStore(settings.paths.snapshots).load(latest.id))
+    return BarPanel.from_table(SnapshotStore(settings.locations.snapshots).load(latest.id))
 
 
 def _last_bar(settings: Settings) -> datetime:

@@ -160,7 +160,7 @@ def prune(
 
     chosen = settings.load_settings()
     removed = retention.prune_snapshots(
-        SnapshotStore(chosen.paths.snapshots),
+        SnapshotStore(chosen.locations.snapshots),
         SystemClock().now(),
         keep_days=keep_days if keep_days is not None else chosen.data.keep_days or None,
         keep_last=keep_last if keep_last is not None else chosen.data.keep_snapshots or None,

@@ -63,7 +63,7 @@ def _market(settings: Settings, config: ScenarioConfig) -> ReplayMarket:
     last: datetime = to_datetime(bars.timestamps[config.simulated_training_bars + config.simulated_bars - 1])
     past = bars.between(end=split)
     future = bars.between(start=to_datetime(bars.timestamps[len(past)]), end=last)
-    snapshot = SnapshotStore(settings.paths.snapshots).save(past.to_table(), identity_of(source))
+    snapshot = SnapshotStore(settings.locations.snapshots).save(past.to_table(), identity_of(source))
     return ReplayMarket(source.name, past, future, snapshot)
 
 

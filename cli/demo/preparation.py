@@ -46,9 +46,9 @@ def load_market(
     bars = BarPanel.from_table(cleaned.table)
     past = bars.between(end=go_live)
     future = bars.between(start=to_datetime(bars.timestamps[len(past)]))
-    store = SnapshotStore(settings.paths.snapshots)
+    store = SnapshotStore(settings.locations.snapshots)
     snapshot = store.save(past.to_table(), identity_of(source))
-    write_quality_report(store.folder, snapshot.id, cleaned)
+    write_quality_report(store.objects, snapshot.id, cleaned)
     screen.say(
         f"[bold]{source.name}[/]: {len(bars.symbols)} symbols, {len(past):,} bars to learn from, "
         f"{len(future):,} to come; clean; snapshot [cyan]{snapshot.id[:12]}[/]"
@@ -123,7 +123,7 @@ def calibrate_drift(settings: Settings, screen: ProgressDisplay, frame: FeatureF
     from monitoring.drift.calibration import fit_calibration_on
 
     calibration = fit_calibration_on(frame, settings.drift)
-    calibration.save(settings.paths.drift)
+    calibration.save(settings.locations.drift)
     screen.say(
         f"drift: Wasserstein over {calibration.window} bars; an alarm is {calibration.share:.0%} of "
         f"features beyond their own limits ({calibration.false_alarms} episodes in "

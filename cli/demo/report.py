@@ -117,8 +117,8 @@ def build_series(
         "drift": {
             "dates": [look.as_of.date().isoformat() for look in looks],
             "share": [look.share for look in looks],
-            "threshold": DriftCalibration.load(results.settings.paths.drift).share,
-            "calibration": DriftCalibration.load(results.settings.paths.drift).summary(),
+            "threshold": DriftCalibration.load(results.settings.locations.drift).share,
+            "calibration": DriftCalibration.load(results.settings.locations.drift).summary(),
         },
         "rollouts": [
             *rollout_series(results.played.scheduler),
@@ -196,5 +196,5 @@ def _drift(results: DemoResults) -> dict[str, Any]:
             for look in looks
             if look.drift
         ],
-        "calibration": DriftCalibration.load(results.settings.paths.drift).summary(),
+        "calibration": DriftCalibration.load(results.settings.locations.drift).summary(),
     }

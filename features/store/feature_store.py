@@ -72,7 +72,10 @@ class FeatureStore:
         """Return the store of the settings' feature set, folders and addresses."""
         wanted = settings.features
         return cls(
-            settings.paths.feast, feature_set_of(settings), online=wanted.online, offline=wanted.offline
+            settings.paths.feast,
+            feature_set_of(settings),
+            online=wanted.online,
+            offline=settings.locations.offline_features,
         )
 
     def apply(self, further: Iterable[str] | None = None) -> None:

@@ -77,7 +77,7 @@ class Standby:
             symbols,
             wanted.window,
             clock,
-            snapshots=SnapshotStore(settings.paths.snapshots),
+            snapshots=SnapshotStore(settings.locations.snapshots),
             source=chosen_identity(settings),
             online=wanted.online,
             offline=wanted.offline,

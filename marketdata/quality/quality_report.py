@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from alphaloop.bars import BARS_SCHEMA
 from alphaloop.errors import DamagedStoreError, MissingStateError
-from alphaloop.runtime.atomic_file import replace_file
 from alphaloop.runtime.stored_values import parse_stored
+from alphaloop.storage.object_store import MissingObjectError, ObjectStore
+from alphaloop.storage.opening import open_store
+from alphaloop.storage.parquet import open_table, table_bytes
 from marketdata.quality.checks import DEFAULT_THRESHOLDS, Finding, Thresholds
 from marketdata.quality.cleaning import NO_POLICIES, ROW_KEEPING_REPAIRS, Cleaned, Policies, Repair
 
@@ -44,7 +45,7 @@ class QualityReport:
 
 
 def write_quality_report(
-    folder: Path,
+    location: str | Path | ObjectStore,
     snapshot_id: str,
     cleaned: Cleaned,
     policies: Policies = NO_POLICIES,
@@ -63,30 +64,23 @@ def write_quality_report(
         policies=dict(policies.rules),
         thresholds=_limits(thresholds),
     )
+    store = open_store(location)
     if cleaned.quarantined.num_rows:
-        replace_file(
-            folder / (snapshot_id + QUARANTINE_SUFFIX),
-            lambda partial: pq.write_table(cleaned.quarantined, partial),
-        )
+        store.replace(snapshot_id + QUARANTINE_SUFFIX, table_bytes(cleaned.quarantined))
     text = json.dumps({**asdict(report), "counts": report.counts()}, indent=1)
-    replace_file(
-        folder / (snapshot_id + REPORT_SUFFIX), lambda partial: partial.write_text(text, encoding="utf-8")
-    )
+    store.replace(snapshot_id + REPORT_SUFFIX, text.encode())
     return report
 
 
-def excluded_bars(folder: Path, snapshot_id: str) -> pa.Table:
+def excluded_bars(location: str | Path | ObjectStore, snapshot_id: str) -> pa.Table:
     """Return symbol and timestamp of the bars quarantined or dropped when a snapshot was stored."""
-    keys = _KEYS.empty_table()
-    if (folder / (snapshot_id + QUARANTINE_SUFFIX)).is_file():
-        keys = pq.read_table(folder / (snapshot_id + QUARANTINE_SUFFIX), columns=_KEYS.names).cast(_KEYS)
-    if not (folder / (snapshot_id + REPORT_SUFFIX)).is_file():
+    quarantine = read_quarantine(location, snapshot_id)
+    keys = _KEYS.empty_table() if quarantine is None else quarantine.select(_KEYS.names).cast(_KEYS)
+    try:
+        report = read_quality_report(location, snapshot_id)
+    except MissingStateError:
         return keys
-    dropped = [
-        repair
-        for repair in read_quality_report(folder, snapshot_id).repairs
-        if repair.rule not in ROW_KEEPING_REPAIRS
-    ]
+    dropped = [repair for repair in report.repairs if repair.rule not in ROW_KEEPING_REPAIRS]
     times = [datetime.fromisoformat(repair.timestamp) for repair in dropped]
     rows = pa.table([[repair.symbol for repair in dropped], times], schema=_KEYS)
     return pa.concat_tables([keys, rows])
@@ -99,28 +93,32 @@ def _limits(thresholds: Thresholds) -> dict[str, Any]:
     return limits | ({"holidays": list(holidays)} if holidays else {})
 
 
-def read_quality_report(folder: Path, snapshot_id: str) -> QualityReport:
+def read_quality_report(location: str | Path | ObjectStore, snapshot_id: str) -> QualityReport:
     """Read the report of a snapshot.
 
     `MissingStateError` if none was kept, `DamagedStoreError` if it is unreadable.
     """
-    path = folder / (snapshot_id + REPORT_SUFFIX)
-    if not path.is_file():
-        raise MissingStateError(f"no quality report is kept with snapshot {snapshot_id[:12]} in {folder}")
+    store = open_store(location)
     try:
-        return parse_stored(QualityReport, path.read_bytes())
+        return parse_stored(QualityReport, store.read(snapshot_id + REPORT_SUFFIX))
+    except MissingObjectError as error:
+        raise MissingStateError(
+            f"no quality report is kept with snapshot {snapshot_id[:12]} in {store.location}"
+        ) from error
     except (OSError, ValueError) as error:
+        path = store.address(snapshot_id + REPORT_SUFFIX)
         raise DamagedStoreError(
             f"quality report {path} cannot be read ({error}); check the bars anew"
         ) from error
 
 
-def read_quarantine(folder: Path, snapshot_id: str) -> pa.Table | None:
+def read_quarantine(location: str | Path | ObjectStore, snapshot_id: str) -> pa.Table | None:
     """Return the rows quarantined when this snapshot was stored, with their findings; None if none."""
-    path = folder / (snapshot_id + QUARANTINE_SUFFIX)
-    if not path.is_file():
-        return None
+    store = open_store(location)
     try:
-        return pq.ParquetFile(path).read()
+        return open_table(store, snapshot_id + QUARANTINE_SUFFIX).read()
+    except MissingObjectError:
+        return None
     except (pa.ArrowException, OSError) as error:
+        path = store.address(snapshot_id + QUARANTINE_SUFFIX)
         raise DamagedStoreError(f"quarantine {path} cannot be read ({error})") from error

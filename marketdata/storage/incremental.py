@@ -78,7 +78,7 @@ def store_base_snapshot(
     name, stated = f"source '{source.name}'", stated_frequency(source)
     cleaned = clean_bars(table, source.calendar, name, policies, thresholds, frequency=stated)
     saved = store.save(cleaned.table, identity_of(source), record_digests(source))
-    write_quality_report(store.folder, saved.id, cleaned, policies, thresholds)
+    write_quality_report(store.objects, saved.id, cleaned, policies, thresholds)
     return saved
 
 
@@ -165,7 +165,7 @@ def update_snapshot(
     if cleaned is None:
         return known
     saved = store.append(known.id, cleaned.table, record_digests(source))
-    write_quality_report(store.folder, saved.id, cleaned, policies, thresholds)
+    write_quality_report(store.objects, saved.id, cleaned, policies, thresholds)
     return saved
 
 
@@ -283,7 +283,7 @@ def all_excluded_bars(store: SnapshotStore, snapshot: Snapshot) -> pa.Table:
     """Return symbol and timestamp of the bars that a snapshot and its parents excluded when stored."""
     parts, link = [], snapshot
     while True:
-        parts.append(excluded_bars(store.folder, link.id))
+        parts.append(excluded_bars(store.objects, link.id))
         if link.parent is None:
             return pa.concat_tables(parts)
         link = store.describe(link.parent)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from alphaloop.errors import InputError
-from alphaloop.runtime.atomic_file import PARTIAL_SUFFIX
+from alphaloop.storage.folder_store import FolderStore
 from marketdata.quality.quality_report import QUARANTINE_SUFFIX, REPORT_SUFFIX
 from marketdata.storage.snapshots import SUFFIX, Snapshot, SnapshotStore
 
@@ -41,24 +40,30 @@ def prune_snapshots(
     if keep_last is not None and keep_last < 0:
         raise InputError(f"keep_last is {keep_last}; it must be 0 or more")
     stored = {snapshot.id: snapshot for snapshot in store.stored()}
-    kept = _with_ancestors({*store.heads(), *keep, *_recent(stored, now, keep_days, keep_last)}, stored)
+    recent = _recent(store, stored, now, keep_days, keep_last)
+    kept = _with_ancestors({*store.heads(), *keep, *recent}, stored)
     # A child holds its parent's rows and more.
     removed = sorted(stored.keys() - kept, key=lambda one: (-stored[one].rows, one))
     if dry_run:
         return tuple(removed)
     for snapshot_id in removed:
         store.forget(snapshot_id)
-    _sweep(store.folder, kept, now)
+    _sweep(store, kept, now)
     return tuple(removed)
 
 
 def _recent(
-    stored: dict[str, Snapshot], now: datetime, keep_days: float | None, keep_last: int | None
+    store: SnapshotStore,
+    stored: dict[str, Snapshot],
+    now: datetime,
+    keep_days: float | None,
+    keep_last: int | None,
 ) -> set[str]:
-    written = {snapshot.id: snapshot.path.stat().st_mtime for snapshot in stored.values()}
+    files = {one.name.removesuffix(SUFFIX): one.written for one in store.objects.listed()}
+    written = {name: files[name] for name in stored if name in files}
     recent: set[str] = set()
     if keep_days is not None:
-        oldest = (now - timedelta(days=keep_days)).timestamp()
+        oldest = now - timedelta(days=keep_days)
         recent |= {name for name, moment in written.items() if moment >= oldest}
     for source in {snapshot.source for snapshot in stored.values()} if keep_last else ():
         stored_of_source = [snapshot for snapshot in stored.values() if snapshot.source == source]
@@ -80,14 +85,13 @@ def _with_ancestors(snapshot_ids: set[str], stored: dict[str, Snapshot]) -> set[
     return kept
 
 
-def _sweep(folder: Path, kept: set[str], now: datetime) -> None:
+def _sweep(store: SnapshotStore, kept: set[str], now: datetime) -> None:
     """Remove companion files of removed snapshots, and abandoned partial files."""
-    for suffix in (REPORT_SUFFIX, QUARANTINE_SUFFIX):
-        for path in folder.glob(f"*{suffix}"):
-            name = path.name.removesuffix(suffix)
-            if name not in kept and not (folder / (name + SUFFIX)).is_file():
-                path.unlink(missing_ok=True)
-    oldest = (now - MIN_ABANDONED_AGE).timestamp()
-    for path in folder.glob(f".*{PARTIAL_SUFFIX}"):
-        if path.stat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
+    names = store.objects.names()
+    present = kept | {name.removesuffix(SUFFIX) for name in names}
+    for name in names:
+        for suffix in (REPORT_SUFFIX, QUARANTINE_SUFFIX):
+            if name.endswith(suffix) and name.removesuffix(suffix) not in present:
+                store.objects.delete(name)
+    if isinstance(store.objects, FolderStore):
+        store.objects.delete_abandoned(now - MIN_ABANDONED_AGE)

@@ -4,6 +4,10 @@ A snapshot is a base (`save`) or a parent plus rows that came later (`append`); 
 The id is SHA-256 over the parent's id, the source's name and the values of the columns, so it does not
 depend on the encoding of the file, and an id vouches for every row before it. It is recomputed on each
 load.
+
+Each source has a head, which names its newest snapshot. In a store that several machines share, a delta also
+claims the place after its parent, so that a parent has one successor: a process that lost its role and
+writes late is refused, and a head that such a process sets back is followed forward again.
 """
 
 from __future__ import annotations
@@ -24,7 +28,9 @@ import pyarrow.parquet as pq
 
 from alphaloop.bars import calendar_of, with_calendar
 from alphaloop.errors import AlphaloopError, DamagedStoreError, DataError, UnknownNameError
-from alphaloop.runtime.atomic_file import replace_file
+from alphaloop.storage.object_store import MissingObjectError, ObjectStore, StoredObject, claim
+from alphaloop.storage.opening import open_store
+from alphaloop.storage.parquet import create_table, open_table
 from marketdata.storage.snapshot_content import (
     compute_snapshot_id,
     content_hash,
@@ -35,7 +41,7 @@ from marketdata.storage.snapshot_content import (
 
 __all__ = ["Snapshot", "SnapshotStore", "content_hash"]
 HEADER = b"alphaloop.snapshot"
-SUFFIX, HEAD_SUFFIX = ".parquet", ".head"
+SUFFIX, HEAD_SUFFIX, SUCCESSOR_SUFFIX = ".parquet", ".head", ".next"
 # Most file systems refuse longer file names, the ending included.
 MAX_FILE_NAME = 240
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
@@ -58,7 +64,7 @@ class Snapshot:
     first, last
         Earliest and latest close, the parents' included, aware.
     path
-        File of the snapshot's own rows.
+        File of the snapshot's own rows; its URL where it is in a bucket.
     calendar
         Calendar of the bars' days; empty where it is not known.
     records
@@ -72,21 +78,21 @@ class Snapshot:
     rows: int
     first: datetime
     last: datetime
-    path: Path
+    path: Path | str
     calendar: str = ""
     records: Mapping[str, str] = field(default_factory=dict)
 
 
 class SnapshotStore:
-    """Snapshots in a folder, one Parquet file for each base or delta.
+    """Snapshots in a folder or a bucket, one Parquet file for each base or delta.
 
     Nothing is created before `save`. A failed write, on a full disk for instance, raises `InputError` and
     leaves earlier files untouched.
 
     Parameters
     ----------
-    folder
-        Folder of the files; it need not exist yet.
+    location
+        Folder of the files, which need not exist yet, or `s3://bucket/prefix`, or a store.
 
     Examples
     --------
@@ -105,14 +111,14 @@ class SnapshotStore:
     2
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = Path(folder)
+    def __init__(self, location: str | Path | ObjectStore) -> None:
+        self._store = open_store(location)
         self._known: dict[str, Snapshot] = {}
 
     @property
-    def folder(self) -> Path:
-        """Folder of the files."""
-        return self._folder
+    def objects(self) -> ObjectStore:
+        """The store of the files, for what is kept beside them."""
+        return self._store
 
     def save(self, table: pa.Table, source: str, records: Mapping[str, str] | None = None) -> Snapshot:
         """Store a base. Storing the same bars again gives the same snapshot.
@@ -125,7 +131,8 @@ class SnapshotStore:
     def append(self, parent_id: str, table: pa.Table, records: Mapping[str, str] | None = None) -> Snapshot:
         """Store rows that `parent_id` lacks: later bars, and late bars.
 
-        `DataError` for a bar of a symbol and time that the parent has.
+        `DataError` for a bar of a symbol and time that the parent has; in a shared store `LateWriteError`
+        where another process has continued the parent with other bars.
         """
         parent = self.describe(parent_id)
         delta = normalise_bars(table)
@@ -161,9 +168,10 @@ class SnapshotStore:
     def describe(self, snapshot_id: str) -> Snapshot:
         """Return the description stored under an id; `UnknownNameError` if there is none."""
         if snapshot_id not in self._known:
-            path = self._existing(snapshot_id)
+            path = self._path(snapshot_id)
             try:
-                self._known[snapshot_id] = _snapshot(snapshot_id, _header(pq.read_schema(path)), path)
+                header = _header(self._open(snapshot_id).schema_arrow)
+                self._known[snapshot_id] = _snapshot(snapshot_id, header, path)
             except _UNREADABLE as error:
                 raise _damaged(path, error) from error
         return self._known[snapshot_id]
@@ -185,11 +193,14 @@ class SnapshotStore:
 
     def latest(self, source: str | None = None) -> Snapshot | None:
         """Return the snapshot stored last, of `source` if one is named; None where there is none."""
-        heads = [head for head in self._heads() if source in (None, _read_head(head)[1])]
+        if source is not None:
+            newest = self._newest(_head_name(source))
+            return None if newest is None else self.describe(newest)
+        heads = self._heads()
         if not heads:
             return None
-        newest = max(heads, key=lambda head: head.stat().st_mtime_ns)
-        return self.describe(_read_head(newest)[0])
+        last = max(heads, key=lambda head: head.written)
+        return self.describe(self._read_head(last.name)[0])
 
     def rename(self, former: str, source: str) -> Snapshot | None:
         """Make the newest snapshot of `former` the newest of `source`, and return it.
@@ -199,46 +210,69 @@ class SnapshotStore:
         newest = self.latest(former)
         if newest is not None:
             self._point(source, newest.id)
-            self._head(former).unlink(missing_ok=True)
+            self._store.delete(_head_name(former))
         return newest
 
     def heads(self) -> set[str]:
         """Return the id of each source's newest snapshot."""
-        return {_read_head(head)[0] for head in self._heads()}
+        return {self._read_head(head.name)[0] for head in self._heads()}
 
     def stored(self) -> Iterator[Snapshot]:
-        """Yield every snapshot in the folder."""
-        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
-            if "." not in path.stem:
-                yield self.describe(path.stem)
+        """Yield every snapshot."""
+        for name in self._store.names():
+            stem = name.removesuffix(SUFFIX)
+            if stem != name and "." not in stem:
+                yield self.describe(stem)
 
     def forget(self, snapshot_id: str) -> None:
         """Remove the file of one snapshot; `marketdata.storage.retention` decides which."""
+        if self._store.shared:
+            parent = self.describe(snapshot_id).parent
+            if parent is not None and self._successor(parent) == snapshot_id:
+                self._store.delete(parent + SUCCESSOR_SUFFIX)
+            self._store.delete(snapshot_id + SUCCESSOR_SUFFIX)
         self._known.pop(snapshot_id, None)
-        (self._folder / (snapshot_id + SUFFIX)).unlink(missing_ok=True)
+        self._store.delete(snapshot_id + SUFFIX)
 
-    def _heads(self) -> list[Path]:
-        return list(self._folder.glob(f"*{HEAD_SUFFIX}"))
+    def _heads(self) -> list[StoredObject]:
+        return [one for one in self._store.listed() if one.name.endswith(HEAD_SUFFIX)]
 
-    def _head(self, source: str) -> Path:
-        name = quote(source, safe="")
-        if len(name) > MAX_FILE_NAME:
-            name = f"{name[:40]}-{hashlib.sha256(source.encode()).hexdigest()}"
-        return self._folder / (name + HEAD_SUFFIX)
+    def _read_head(self, name: str) -> tuple[str, str]:
+        """Return the id of a source's newest snapshot, and the source."""
+        head, *names = self._store.read(name).decode().split("\n")
+        newest = head.strip()
+        while (successor := self._successor(newest)) is not None:
+            newest = successor
+        return newest, next(filter(None, names), unquote(name.removesuffix(HEAD_SUFFIX)))
+
+    def _newest(self, head: str) -> str | None:
+        try:
+            return self._read_head(head)[0]
+        except MissingObjectError:
+            return None
+
+    def _successor(self, snapshot_id: str) -> str | None:
+        """Return the delta that claimed the place after a snapshot; None in a store of one machine."""
+        if not self._store.shared:
+            return None
+        try:
+            return self._store.read(snapshot_id + SUCCESSOR_SUFFIX).decode()
+        except MissingObjectError:
+            return None
 
     def _point(self, source: str, snapshot_id: str) -> None:
         """Make a snapshot the newest of a source."""
-        head = self._head(source)
+        head = _head_name(source)
         # A source name that is too long for a file name is written into the file.
-        name = "" if unquote(head.stem) == source else source + "\n"
-        replace_file(head, lambda partial: partial.write_text(f"{snapshot_id}\n{name}", encoding="utf-8"))
+        name = "" if unquote(head.removesuffix(HEAD_SUFFIX)) == source else source + "\n"
+        self._store.replace(head, f"{snapshot_id}\n{name}".encode())
 
     def _source_of_newest(self, parent: Snapshot) -> str:
         """Return the source with `parent` as its newest snapshot, else the source stored in `parent`."""
-        own = self._head(parent.source)
-        if own.is_file() and _read_head(own)[0] == parent.id:
+        if self._newest(_head_name(parent.source)) == parent.id:
             return parent.source
-        newest = {source: snapshot_id for snapshot_id, source in map(_read_head, self._heads())}
+        heads = (self._read_head(head.name) for head in self._heads())
+        newest = {source: snapshot_id for snapshot_id, source in heads}
         named = [source for source, snapshot_id in newest.items() if snapshot_id == parent.id]
         return named[0] if named else parent.source
 
@@ -253,12 +287,16 @@ class SnapshotStore:
                 "already; append later bars and bars that it lacks, or save a new base"
             )
 
-    def _existing(self, snapshot_id: str) -> Path:
-        path = self._folder / (snapshot_id + SUFFIX)
-        if not path.is_file():
+    def _path(self, snapshot_id: str) -> Path | str:
+        address = self._store.address(snapshot_id + SUFFIX)
+        return address if self._store.shared else Path(address)
+
+    def _open(self, snapshot_id: str) -> pq.ParquetFile:
+        try:
+            return open_table(self._store, snapshot_id + SUFFIX)
+        except MissingObjectError as error:
             known = (head[:12] + "…" for head in self.heads())
-            raise UnknownNameError("snapshot", snapshot_id, known, where=str(self._folder))
-        return path
+            raise UnknownNameError("snapshot", snapshot_id, known, where=self._store.location) from error
 
     def _write(
         self,
@@ -269,26 +307,22 @@ class SnapshotStore:
         records: Mapping[str, str] | None,
     ) -> Snapshot:
         name = compute_snapshot_id(parent.id if parent else None, source, table)
-        path = self._folder / (name + SUFFIX)
         header = {**_describe(table, parent, source), "calendar": calendar}
         if records:
             header["records"] = dict(records)
-        if not path.is_file():
+        if not self._store.exists(name + SUFFIX):
             tagged = table.replace_schema_metadata({HEADER: json.dumps(header).encode()})
-            replace_file(
-                path,
-                lambda partial: pq.write_table(
-                    tagged, partial, compression="zstd", use_dictionary=["symbol"]
-                ),
-            )
+            create_table(self._store, name + SUFFIX, tagged, compression="zstd", use_dictionary=["symbol"])
+        if parent is not None and self._store.shared:
+            claim(self._store, parent.id + SUCCESSOR_SUFFIX, name.encode())
         self._point(source, name)
-        self._known[name] = _snapshot(name, header, path)
+        self._known[name] = _snapshot(name, header, self._path(name))
         return self._known[name]
 
     def _read(self, snapshot_id: str) -> tuple[pa.Table, dict[str, Any]]:
-        path = self._existing(snapshot_id)
+        path = self._path(snapshot_id)
         try:
-            table = pq.ParquetFile(path).read(use_threads=False)
+            table = self._open(snapshot_id).read(use_threads=False)
             header = _header(table.schema)
             schema = stored_schema(table.schema.names)
             table = table.replace_schema_metadata(None).select(schema.names).cast(schema)
@@ -323,7 +357,7 @@ def _header(schema: pa.Schema) -> dict[str, Any]:
     return header
 
 
-def _snapshot(name: str, header: dict[str, Any], path: Path) -> Snapshot:
+def _snapshot(name: str, header: dict[str, Any], path: Path | str) -> Snapshot:
     times = {key: datetime.fromisoformat(header[key]) for key in ("first", "last")}
     calendar = header["calendar"] if "calendar" in header else _calendar_of_source(header["source"])
     return Snapshot(id=name, path=path, **{**header, **times, "calendar": calendar})
@@ -342,11 +376,12 @@ def _calendar_of_source(source: str) -> str:
         return ""
 
 
-def _read_head(head: Path) -> tuple[str, str]:
-    """Return the id of a source's newest snapshot, and the source."""
-    newest, *names = head.read_text(encoding="utf-8").split("\n")
-    return newest.strip(), next(filter(None, names), unquote(head.stem))
+def _head_name(source: str) -> str:
+    name = quote(source, safe="")
+    if len(name) > MAX_FILE_NAME:
+        name = f"{name[:40]}-{hashlib.sha256(source.encode()).hexdigest()}"
+    return name + HEAD_SUFFIX
 
 
-def _damaged(path: Path, why: object) -> DamagedStoreError:
+def _damaged(path: Path | str, why: object) -> DamagedStoreError:
     return DamagedStoreError(f"snapshot file {path} is damaged ({why}); fetch its bars anew and save them")

@@ -20,6 +20,8 @@ from alphaloop.errors import DamagedStoreError, DataError, MissingStateError
 from alphaloop.runtime.stored_values import parse_stored
 from alphaloop.settings.drift import DriftSettings
 from alphaloop.statistics.bars_per_year import TRADING_DAYS_A_YEAR, bars_per_year
+from alphaloop.storage.object_store import MissingObjectError, ObjectStore
+from alphaloop.storage.opening import open_store
 from features.compute.batch import FeatureFrame
 from monitoring.drift.episodes import first_bars
 from monitoring.drift.rank_persistence import mean_persistence
@@ -143,18 +145,19 @@ class DriftCalibration:
             "alarms_per_year": self.alarms_per_year,
         }
 
-    def save(self, folder: Path) -> None:
-        """Write the calibration to `folder`, beside the first one if that is of another feature set.
+    def save(self, location: str | Path | ObjectStore) -> None:
+        """Write the calibration to `location`, beside the first one if that is of another feature set.
 
         Raises `DamagedStoreError` where the calibration that is there cannot be read.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        path = _file(folder)
-        if self.feature_set and path.exists() and not DriftCalibration._read(path).is_of(self):
-            path = _file(folder, self.feature_set)
-        unfinished = path.with_name(f"{path.name}.tmp")
-        unfinished.write_text(json.dumps(asdict(self)))
-        unfinished.replace(path)
+        store, name = open_store(location), _file_name()
+        content = json.dumps(asdict(self)).encode()
+        if self.feature_set:
+            if store.create(name, content):
+                return
+            if not DriftCalibration._read(store, name).is_of(self):
+                name = _file_name(self.feature_set)
+        store.replace(name, content)
 
     def is_of(self, other: DriftCalibration) -> bool:
         """Compare the feature sets.
@@ -166,30 +169,36 @@ class DriftCalibration:
         return self.features == other.features
 
     @classmethod
-    def load(cls, folder: Path, feature_set: str = "") -> DriftCalibration:
-        """Read the calibration in `folder`, or the one for the feature set with this hash.
+    def load(cls, location: str | Path | ObjectStore, feature_set: str = "") -> DriftCalibration:
+        """Read the calibration at `location`, or the one for the feature set with this hash.
 
         Raises `MissingStateError` where there is none, and `DamagedStoreError` for an unreadable one.
         """
-        path = _file(folder, feature_set)
-        if not path.exists():
-            path = _file(folder)
-        if not path.exists():
-            raise MissingStateError(f"no drift calibration in {folder}; `alphaloop train` makes one")
-        calibration = cls._read(path)
+        store = open_store(location)
+        name = _file_name(feature_set)
+        if not store.exists(name):
+            name = _file_name()
+        try:
+            calibration = cls._read(store, name)
+        except MissingObjectError as error:
+            raise MissingStateError(
+                f"no drift calibration in {store.location}; `alphaloop train` makes one"
+            ) from error
         if feature_set and calibration.feature_set and calibration.feature_set != feature_set:
             raise MissingStateError(
-                f"no drift calibration for feature set {feature_set[:12]} in {folder}; `alphaloop train` "
-                "with that set makes one"
+                f"no drift calibration for feature set {feature_set[:12]} in {store.location}; "
+                "`alphaloop train` with that set makes one"
             )
         return calibration
 
     @classmethod
-    def _read(cls, path: Path) -> DriftCalibration:
+    def _read(cls, store: ObjectStore, name: str) -> DriftCalibration:
         try:
-            return parse_stored(cls, path.read_bytes())
+            return parse_stored(cls, store.read(name))
         except ValueError as error:
-            raise DamagedStoreError(f"the drift calibration {path} cannot be read: {error}") from error
+            raise DamagedStoreError(
+                f"the drift calibration {store.address(name)} cannot be read: {error}"
+            ) from error
 
 
 def fit_calibration(
@@ -263,20 +272,22 @@ def fit_calibration(
     )
 
 
-def fit_missing_calibration(frame: FeatureFrame, settings: DriftSettings, folder: Path) -> None:
+def fit_missing_calibration(
+    frame: FeatureFrame, settings: DriftSettings, location: str | Path | ObjectStore
+) -> None:
     """Calibrate the feature set of `frame` if drift is monitored and this set has no calibration yet.
 
     Drift is then monitored as soon as a version of that set becomes champion.
     """
     try:
-        known = DriftCalibration.load(folder, frame.feature_set)
+        known = DriftCalibration.load(location, frame.feature_set)
     except MissingStateError:
-        if not _file(folder).exists():
+        if not open_store(location).exists(_file_name()):
             return
     else:
         if known.feature_set == frame.feature_set or known.features == frame.names:
             return
-    fit_calibration_on(frame, settings).save(folder)
+    fit_calibration_on(frame, settings).save(location)
 
 
 def fit_calibration_on(frame: FeatureFrame, settings: DriftSettings) -> DriftCalibration:
@@ -310,8 +321,8 @@ def fit_calibration_on(frame: FeatureFrame, settings: DriftSettings) -> DriftCal
     return replace(calibration, feature_set=frame.feature_set)
 
 
-def _file(folder: Path, feature_set: str = "") -> Path:
-    return folder / f"calibration{'-' * bool(feature_set)}{feature_set[:12]}.json"
+def _file_name(feature_set: str = "") -> str:
+    return f"calibration{'-' * bool(feature_set)}{feature_set[:12]}.json"
 
 
 def _quantiles(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -340,9 +340,7 @@ def test_a_full_disk_leaves_nothing_half_written(
             Path(arguments[1]).write_bytes(b"half of a")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    target = (
-        ("marketdata.storage.snapshots.pq.write_table", full) if fails == "write" else ("os.replace", full)
-    )
+    target = ("marketdata.storage.snapshots.pq.write_table", full) if fails == "write" else ("os.link", full)
     monkeypatch.setattr(*target)
     with pytest.raises(
         InputError, match=r"cannot be written \(No space left on device\); nothing was stored"

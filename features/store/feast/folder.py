@@ -13,7 +13,6 @@ from alphaloop.settings.settings import Settings
 from features.store.feast.connection import feast_configuration
 from features.store.feature_store import FeatureStore
 from features.store.online_address import online_address
-from marketdata.files.object_store import SCHEME
 
 CONFIGURATION_FILE, DEFINITIONS_FILE, FEATURES_FILE = "feature_store.yaml", "definitions.py", "features.json"
 _PROGRAM = '''"""What Feast is told of the feature set in features.json. Made by: alphaloop features repo."""
@@ -41,11 +40,9 @@ def write_repository(settings: Settings, folder: Path | None = None) -> Path:
     configuration_text = yaml.safe_dump(
         feast_configuration(store, online_address(wanted.online)), sort_keys=False
     )
-    choice = wanted.model_dump(mode="json", include={"set", "formulas", "files", "offline"})
+    choice = wanted.model_dump(mode="json", include={"set", "formulas", "files"})
     choice["files"] = [str(Path(file).resolve()) for file in wanted.files]
-    if wanted.offline and not wanted.offline.startswith(SCHEME):
-        choice["offline"] = str(Path(wanted.offline).resolve())
-    choice |= {"store": str(store)}
+    choice |= {"store": str(store), "offline": settings.locations.offline_features}
     text = json.dumps(choice, indent=2, sort_keys=True) + "\n"
     for name, content in (
         (CONFIGURATION_FILE, configuration_text),

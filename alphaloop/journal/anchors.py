@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from alphaloop.errors import DamagedStoreError
 from alphaloop.runtime.file_lock import lock_descriptor
+
+BLOCK_BYTES = 4096
+"""Bytes of the file that are read at a time, from its end on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,66 @@ class AnchorFile:
         """Read the anchors of `stream`; errors are those of `read`."""
         return StreamAnchors.of(stream, self.read())
 
+    def newest_of(self, stream: str) -> StreamAnchors:
+        """Read from the end of the file the anchors that say how `stream` may end.
+
+        They are its last required record and what was announced after it. A record is announced before it
+        is required, and whatever follows it later still: so nothing before its announcement is read. Raises
+        `DamagedStoreError` as `read` does, for a line that it comes by.
+        """
+        name = json.dumps(stream).encode("ascii")
+        found: list[Anchor] = []
+        announced: set[int] = set()
+        last = 0
+        for line in self._lines_from_the_end():
+            # Lines of other streams are not parsed: verification reads all of them.
+            if name not in line and line.endswith(b"}"):
+                continue
+            try:
+                anchor = self._parse(0, line)
+            except DamagedStoreError:
+                return self.of(stream)  # names the line by its number
+            if anchor.stream != stream:
+                continue
+            found.append(anchor)
+            if anchor.announced:
+                announced.add(anchor.seq)
+            else:
+                last = max(last, anchor.seq)
+            if last in announced:
+                break
+        anchors = StreamAnchors.of(stream, found)
+        return StreamAnchors(anchors.required[-1:], anchors.announced)
+
     def last(self, stream: str) -> Anchor | None:
         """Return the anchor of the highest record of `stream`; None if it never began."""
-        return self.of(stream).last
+        return self.newest_of(stream).last
+
+    def _lines_from_the_end(self) -> Iterator[bytes]:
+        """Read the finished lines, the last one first, in blocks and only as far as they are asked for."""
+        try:
+            handle = os.open(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            return
+        try:
+            start, rest, is_unfinished = os.fstat(handle).st_size, b"", True
+            while start > 0:
+                size = min(BLOCK_BYTES, start)
+                start -= size
+                *lines, tail = (os.pread(handle, size, start) + rest).split(b"\n")
+                if not lines:
+                    rest = tail
+                    continue
+                rest = lines.pop(0)
+                # What follows the last end of a line is a line that is being written, or was left by a crash.
+                if not is_unfinished:
+                    yield tail
+                is_unfinished = False
+                yield from reversed(lines)
+            if not is_unfinished:
+                yield rest
+        finally:
+            os.close(handle)
 
     def _write(self, fields: dict[str, object], *, durable: bool) -> None:
         """Append one line in a single write.

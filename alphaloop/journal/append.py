@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,10 +15,10 @@ from alphaloop.journal.lease import lock_for_append
 from alphaloop.journal.record import Record, canonical_json
 from alphaloop.journal.roles import RoleLease
 from alphaloop.journal.tables import DATABASE_ERRORS, database_reason, records
+from alphaloop.journal.unique_keys import find_unique
 from alphaloop.journal.writer import (
     chained_rows,
     checked_head,
-    checked_record,
     holds_row,
     is_stored,
     to_record,
@@ -71,10 +70,13 @@ def append_records(
                 role.require(connection)
                 # The role's token, unless another role wrote to this stream under a higher one.
                 epoch = max(epoch, role.token)
-            known = anchors.of(stream)
+            known = anchors.newest_of(stream)
             seq, head = checked_head(connection, stream, known)
             taken = _taken_after_all(connection, doubts.get(stream), batch)
-            earlier = taken or [_earlier(connection, stream, kind, body, unique) for kind, body in batch]
+            earlier = taken or [
+                find_unique(connection, stream, kind, unique, body) if unique else None
+                for kind, body in batch
+            ]
             new = [one for one, before in zip(batch, earlier, strict=True) if before is None]
             if known.last is None:
                 anchors.append(Anchor(stream, 0, GENESIS_HASH))
@@ -114,26 +116,6 @@ def _taken_after_all(
     ):
         return None
     return [to_record(row) for row in doubtful]
-
-
-def _earlier(
-    connection: sa.Connection, stream: str, kind: str, body: Mapping[str, Any], unique: str | None
-) -> Record | None:
-    """Find the record of `kind` whose field `unique` has the value that it has in `body`."""
-    if unique is None:
-        return None
-    part = canonical_json({unique: body[unique]})[1:-1]
-    query = (
-        sa.select(records)
-        .where(records.c.stream == stream, records.c.kind == kind)
-        .where(records.c.body.contains(part, autoescape=True))
-        .order_by(records.c.seq)
-    )
-    for row in connection.execute(query).mappings():
-        fields = json.loads(row["body"])
-        if unique in fields and canonical_json({unique: fields[unique]})[1:-1] == part:
-            return checked_record(dict(row))
-    return None
 
 
 def _is_there(engine: sa.Engine, row: Mapping[str, Any]) -> bool:

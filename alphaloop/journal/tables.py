@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from alphaloop.errors import DamagedStoreError, MissingPartError
 
-CURRENT_REVISION = "0002"
+CURRENT_REVISION = "0003"
 """The newest migration; a journal at this revision is opened without loading Alembic."""
 
 DATABASE_ERRORS = (sa.exc.SQLAlchemyError, UnicodeDecodeError)
@@ -85,6 +85,17 @@ bar_progress = sa.Table(
     metadata,
     sa.Column("part", sa.Text, primary_key=True),
     sa.Column("bar", sa.Text, nullable=False),
+)
+
+unique_keys = sa.Table(
+    "unique_keys",
+    metadata,
+    sa.Column("stream", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("field", sa.Text, primary_key=True),
+    # Digest of the field's value; empty in the row that says up to which record the others were made.
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
 )
 
 MIGRATION_LOCK = 7_305_440_719

@@ -51,7 +51,7 @@ class StreamWriter:
                 require_unheld(connection, stream)
             else:
                 role.require(connection)
-            known = anchors.of(stream)
+            known = anchors.newest_of(stream)
             self._seq, self._head = checked_head(connection, stream, known, adopt=adopt)
         if known.last is None:
             self._anchor(Anchor(stream, 0, GENESIS_HASH))

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from alphaloop.errors import SettingsError
+from alphaloop.settings.journal import JournalSettings
+from alphaloop.settings.registry import RegistrySettings
+from alphaloop.settings.serving import ServingSettings
 
-if TYPE_CHECKING:
-    from alphaloop.settings.settings import Settings
 
-
-def require_no_contradiction(settings: Settings) -> None:
+def require_no_contradiction(
+    serving: ServingSettings, journal: JournalSettings, registry: RegistrySettings
+) -> None:
     """Raise `SettingsError` in one line where two settings cannot both be meant; shows no secret."""
-    _require_meeting_stores(settings)
-    _require_one_login(settings)
+    _require_meeting_stores(serving, journal, registry)
+    _require_one_login(registry)
 
 
-def _require_meeting_stores(settings: Settings) -> None:
+def _require_meeting_stores(
+    serving: ServingSettings, journal: JournalSettings, registry: RegistrySettings
+) -> None:
     """Refuse replicas that share a journal on a server but not a registry: they would not meet."""
-    serving = settings.serving
     replicas = max(serving.replicas, serving.max_replicas)
-    if settings.journal.url and replicas > 1 and not settings.registry.uri:
+    if journal.url and replicas > 1 and not registry.uri:
         raise SettingsError(
             f"journal.url is a server's and registry.uri is empty: {replicas} replicas (serving.replicas, "
             "serving.max_replicas) on other machines would not find the versions under home; set "
@@ -28,8 +29,7 @@ def _require_meeting_stores(settings: Settings) -> None:
         )
 
 
-def _require_one_login(settings: Settings) -> None:
-    chosen = settings.registry
+def _require_one_login(chosen: RegistrySettings) -> None:
     token = bool(chosen.token.get_secret_value()) or chosen.token_file is not None
     password = bool(chosen.password.get_secret_value()) or chosen.password_file is not None
     login = token or password or bool(chosen.username)

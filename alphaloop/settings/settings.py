@@ -139,7 +139,7 @@ def load_settings(**overrides: Any) -> Settings:
     settings = _parsed(overrides)
     settings = settings.model_copy(update={"plugins": tuple(path.resolve() for path in settings.plugins)})
     use_files(settings.plugins)
-    require_no_contradiction(settings)
+    require_no_contradiction(settings.serving, settings.journal, settings.registry)
     try:
         CostModel.from_settings(settings.trading)
     except ImpossibleValueError as error:

@@ -23,8 +23,8 @@ def register(parent: typer.Typer) -> None:
     parent.add_typer(app, name="control")
 
 
-@app.command()
-def run(port: PagePort = 0, lockstep: Lockstep = False) -> None:
+@app.command("run")
+def run_control(port: PagePort = 0, lockstep: Lockstep = False) -> None:
     """Judge each bar that the book decides, and roll out what retraining proposes, until SIGTERM or Ctrl-C.
 
     A second instance waits as a standby. While it runs, `alphaloop trade` leaves judging to it.

@@ -77,8 +77,8 @@ def run(name: PipelineName, arguments: Arguments = None, json: AsJson = False) -
     )
 
 
-@app.command()
-def serve(port: PagePort = 0) -> None:
+@app.command("serve")
+def serve_requests(port: PagePort = 0) -> None:
     """Run each retraining that is asked for, one after the other, until SIGTERM or Ctrl-C.
 
     A second instance waits as a standby.

@@ -44,7 +44,7 @@ class DaemonPages:
     setting: str = "--port"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class DaemonState:
     """What a daemon's pages and metrics tell of it.
 

@@ -67,7 +67,7 @@ def _checked(scores: Any) -> Any:
 SECTION = re.compile(r"^(Parameters|Returns|Yields|Raises)\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", re.M | re.S)
 TYPE_NAME = re.compile(r"\b[A-Z]+[a-z][A-Za-z]*\b")
 # Types of libraries that a docstring names without its module importing them.
-OF_LIBRARIES = {"Engine", "DataFrame", "Generator", "Table"}
+OF_LIBRARIES = {"ArrowException", "Engine", "DataFrame", "Generator", "Table"}
 
 
 def types_in(docstring: str) -> set[str]:

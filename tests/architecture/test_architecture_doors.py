@@ -20,7 +20,7 @@ DOORS = {
     "kubernetes": ("pipelines/",),
     "feast": ("features/store/feature_store.py", "features/store/streamer.py", "features/store/feast/"),
     "redis": ("features/store/redis_lease.py",),
-    "mlflow": ("models/registry/model_registry.py", "models/registry/mlflow_database.py"),
+    "mlflow": ("models/registry/",),
     "optuna": ("models/training/tuning.py",),
     "ray.tune": ("models/training/tuning.py",),
     "ray.serve": ("serving/hosts/ray.py",),

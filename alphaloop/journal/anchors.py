@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any, Protocol
 
 from alphaloop.errors import DamagedStoreError
 from alphaloop.runtime.file_lock import lock_descriptor
@@ -28,13 +30,38 @@ class Anchor:
     """The statement that record `seq` of `stream` has `hash`.
 
     `seq` 0 marks the start of the stream. An anchor with `announced` permits the record, which may also be
-    missing. Any other anchor requires it.
+    missing. Any other anchor requires it. `token` is the fencing token under which the record was written;
+    a file of anchors does not keep it.
     """
 
     stream: str
     seq: int
     hash: str
     announced: bool = False
+    token: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorSlack:
+    """How many records may be unanchored because their writer was killed before it could anchor them.
+
+    Parameters
+    ----------
+    records : int
+        So many may be unanchored, whatever their times.
+    seconds : float
+        More may be where they were written within this time.
+    """
+
+    records: int
+    seconds: float
+
+    def covers(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Test whether the rows after the last anchor are within what a killed writer leaves."""
+        if len(rows) <= self.records:
+            return True
+        first, last = (datetime.fromisoformat(row["at"]) for row in (rows[0], rows[-1]))
+        return (last - first).total_seconds() <= self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +70,68 @@ class StreamAnchors:
 
     required: tuple[Anchor, ...] = ()
     announced: frozenset[tuple[int, str]] = field(default_factory=frozenset)
+    slack: AnchorSlack | None = None
 
     @classmethod
-    def of(cls, stream: str, anchors: Iterable[Anchor]) -> StreamAnchors:
+    def of(cls, stream: str, anchors: Iterable[Anchor], slack: AnchorSlack | None = None) -> StreamAnchors:
         """Select the anchors of `stream`."""
         own_anchors = [anchor for anchor in anchors if anchor.stream == stream]
         required = tuple(sorted((one for one in own_anchors if not one.announced), key=lambda one: one.seq))
         last = required[-1].seq if required else 0
         later = frozenset((one.seq, one.hash) for one in own_anchors if one.announced and one.seq > last)
-        return cls(required, later)
+        return cls(required, later, slack)
 
     @property
     def last(self) -> Anchor | None:
         """The anchor of the highest required record; None for a stream that never began."""
         return self.required[-1] if self.required else None
 
-    def permits(self, seq: int, digest: str) -> bool:
-        """Test whether a chain may end with this record: anchored, or announced by its writer."""
-        last = self.last
-        return last is not None and (seq <= last.seq or (seq, digest) in self.announced)
+    def permits(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Test whether a chain may end with `rows`, those after the last anchor.
+
+        The last of them is announced by its writer, or they are few and recent enough for anchors that
+        follow their records.
+        """
+        if not rows:
+            return True
+        if self.last is None:
+            return False
+        return (rows[-1]["seq"], rows[-1]["hash"]) in self.announced or (
+            self.slack is not None and self.slack.covers(rows)
+        )
+
+
+class AnchorLog(Protocol):
+    """Anchors of all streams of a journal, in a file or in a bucket."""
+
+    @property
+    def location(self) -> str:
+        """Path or URL, for messages."""
+
+    @property
+    def unanchored_seconds(self) -> float:
+        """Seconds since the oldest head that is not anchored yet; 0 where all are."""
+
+    def announce(self, stream: str, seq: int, digest: str) -> None:
+        """Write the head of a batch to disk before its commit; `OSError` where that fails."""
+
+    def append(self, anchor: Anchor) -> None:
+        """Add the anchor of a committed batch; `OSError` where that fails."""
+
+    def read(self) -> list[Anchor]:
+        """Read every anchor; `DamagedStoreError` where one is none, or is gone."""
+
+    def newest_of(self, stream: str) -> StreamAnchors:
+        """Read the anchors that say how `stream` may end."""
+
+    def select(self, stream: str, anchors: Sequence[Anchor]) -> StreamAnchors:
+        """Select the anchors of `stream` among those that `read` gave."""
+
+    def last(self, stream: str) -> Anchor | None:
+        """Return the anchor of the highest record of `stream`; None if it never began."""
+
+    def close(self) -> None:
+        """Write what waits to be written."""
 
 
 class AnchorFile:
@@ -69,6 +139,16 @@ class AnchorFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @property
+    def location(self) -> str:
+        """Path of the file."""
+        return str(self.path)
+
+    @property
+    def unanchored_seconds(self) -> float:
+        """Always 0: an anchor is written with its record."""
+        return 0.0
 
     def announce(self, stream: str, seq: int, digest: str) -> None:
         """Write the head of a batch to disk before its commit.
@@ -131,6 +211,10 @@ class AnchorFile:
         anchors = StreamAnchors.of(stream, found)
         return StreamAnchors(anchors.required[-1:], anchors.announced)
 
+    def select(self, stream: str, anchors: Sequence[Anchor]) -> StreamAnchors:
+        """Select the anchors of `stream` among those that `read` gave."""
+        return StreamAnchors.of(stream, anchors)
+
     def last(self, stream: str) -> Anchor | None:
         """Return the anchor of the highest record of `stream`; None if it never began."""
         return self.newest_of(stream).last
@@ -160,6 +244,9 @@ class AnchorFile:
                 yield rest
         finally:
             os.close(handle)
+
+    def close(self) -> None:
+        """Nothing waits: every line is written at once."""
 
     def _write(self, fields: dict[str, object], *, durable: bool) -> None:
         """Append one line in a single write.

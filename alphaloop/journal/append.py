@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from alphaloop.clock import Clock, as_utc
 from alphaloop.errors import VendorError
-from alphaloop.journal.anchors import Anchor, AnchorFile
+from alphaloop.journal.anchors import Anchor, AnchorLog
 from alphaloop.journal.chain import GENESIS_HASH
 from alphaloop.journal.lease import lock_for_append
 from alphaloop.journal.record import Record, canonical_json
@@ -31,7 +31,7 @@ Doubts = dict[str, list[dict[str, Any]]]
 
 def append_records(
     engine: sa.Engine,
-    anchors: AnchorFile,
+    anchors: AnchorLog,
     clock: Clock,
     stream: str,
     batch: Batch,
@@ -97,7 +97,7 @@ def append_records(
         raise _unwritable(anchors, stream, error) from error
     if rows:
         try:
-            anchors.append(Anchor(stream, rows[-1]["seq"], rows[-1]["hash"]))
+            anchors.append(Anchor(stream, rows[-1]["seq"], rows[-1]["hash"], token=rows[-1]["epoch"]))
         except OSError as error:
             raise _unwritable(anchors, stream, error) from error
     made = iter(rows)
@@ -125,8 +125,8 @@ def _is_there(engine: sa.Engine, row: Mapping[str, Any]) -> bool:
         return False
 
 
-def _unwritable(anchors: AnchorFile, stream: str, error: OSError) -> VendorError:
+def _unwritable(anchors: AnchorLog, stream: str, error: OSError) -> VendorError:
     return VendorError(
-        f"stream '{stream}': an anchor cannot be written to {anchors.path} ({error.strerror or error}); make "
-        "that file writable"
+        f"stream '{stream}': an anchor cannot be written to {anchors.location} ({error.strerror or error}); "
+        "make that file writable"
     )

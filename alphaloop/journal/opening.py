@@ -8,10 +8,12 @@ import sqlalchemy as sa
 
 from alphaloop.clock import Clock
 from alphaloop.errors import SettingsError
+from alphaloop.journal.anchor_objects import AnchorObjects
 from alphaloop.journal.store import Journal
 from alphaloop.journal.tables import database_url
 from alphaloop.journal.verification import ChainReport, verify_journal
 from alphaloop.settings.settings import Settings
+from alphaloop.storage.opening import open_store
 
 
 def open_journal(settings: Settings, clock: Clock) -> Journal:
@@ -36,7 +38,7 @@ def open_journal(settings: Settings, clock: Clock) -> Journal:
         Where the file of the password cannot be read.
     """
     chosen = settings.journal
-    return Journal(_database(settings), settings.paths.anchors, clock, lease_seconds=chosen.lease_seconds)
+    return Journal(_database(settings), _anchors(settings), clock, lease_seconds=chosen.lease_seconds)
 
 
 def has_journal(settings: Settings) -> bool:
@@ -47,12 +49,26 @@ def has_journal(settings: Settings) -> bool:
 
 def verify_configured_journal(settings: Settings) -> list[ChainReport]:
     """Check every stream of the journal of `settings`, as `verify_journal` does."""
-    return verify_journal(_database(settings), settings.paths.anchors)
+    return verify_journal(_database(settings), _anchors(settings))
 
 
 def journal_name(settings: Settings) -> str:
     """Return the journal's file or URL for a message; it holds no password."""
     return settings.journal.url or str(settings.paths.journal)
+
+
+def _anchors(settings: Settings) -> Path | AnchorObjects:
+    chosen = settings.journal
+    if not chosen.anchors:
+        return settings.paths.anchors
+    settings.paths.anchors.parent.mkdir(parents=True, exist_ok=True)
+    return AnchorObjects(
+        open_store(chosen.anchors),
+        settings.paths.anchors,
+        seconds=chosen.anchor_seconds,
+        records=chosen.anchor_records,
+        unanchored_seconds=chosen.unanchored_seconds,
+    )
 
 
 def _database(settings: Settings) -> Path | sa.URL:

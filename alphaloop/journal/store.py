@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from alphaloop.clock import Clock
 from alphaloop.errors import ChainBrokenError, DamagedStoreError, UnreachableStoreError
-from alphaloop.journal.anchors import AnchorFile
+from alphaloop.journal.anchors import AnchorFile, AnchorLog
 from alphaloop.journal.append import Doubts, append_records
 from alphaloop.journal.bar_progress import BarProgress
 from alphaloop.journal.chain import GENESIS_HASH
@@ -40,8 +40,8 @@ class Journal:
     ----------
     path_or_url : str, Path or URL
         SQLite file, or SQLAlchemy URL.
-    anchors : Path
-        File of chain heads outside of the database.
+    anchors : Path or AnchorLog
+        Chain heads outside of the database: a file, or `AnchorObjects` in a bucket.
     clock : Clock
         Source of the records' time.
     lease_seconds : float
@@ -72,7 +72,7 @@ class Journal:
     def __init__(
         self,
         path_or_url: str | Path | sa.URL,
-        anchors: Path,
+        anchors: Path | AnchorLog,
         clock: Clock,
         *,
         lease_seconds: float = LEASE_SECONDS,
@@ -80,9 +80,10 @@ class Journal:
         url = database_url(path_or_url)
         if url.get_backend_name() == "sqlite" and url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        anchors.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(anchors, Path):
+            anchors.parent.mkdir(parents=True, exist_ok=True)
         self._name = url.render_as_string(hide_password=True)
-        self._anchors = AnchorFile(anchors)
+        self._anchors = AnchorFile(anchors) if isinstance(anchors, Path) else anchors
         self._clock, self._lease_seconds = clock, lease_seconds
         self._doubts: Doubts = {}
         self._engine = open_engine(url)
@@ -297,8 +298,14 @@ class Journal:
         query = sa.select(records.c.stream).distinct().order_by(records.c.stream)
         return [row["stream"] for row in self._read(query)]
 
+    @property
+    def unanchored_seconds(self) -> float:
+        """Seconds since the oldest record whose anchor could not be written yet; 0 where all are anchored."""
+        return self._anchors.unanchored_seconds
+
     def close(self) -> None:
-        """Close every connection; the journal's writers can no longer write."""
+        """Anchor what waits, and close every connection; the journal's writers can no longer write."""
+        self._anchors.close()
         self._engine.dispose()
 
     def __enter__(self) -> Journal:
@@ -313,7 +320,7 @@ class Journal:
         # Checked again, because another process may have created the journal meanwhile and anchored records.
         if held and is_missing_journal(self._engine):
             raise DamagedStoreError(
-                f"the journal {self._name} is gone or empty, but {self._anchors.path} says that it held "
+                f"the journal {self._name} is gone or empty, but {self._anchors.location} says that it held "
                 f"records of {', '.join(sorted(held))}; put it back, or move the anchors away to start anew"
             )
 

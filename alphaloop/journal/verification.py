@@ -14,8 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from alphaloop.errors import DamagedStoreError
-from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
+from alphaloop.errors import DamagedStoreError, VendorError
+from alphaloop.journal.anchors import Anchor, AnchorFile, AnchorLog, StreamAnchors
 from alphaloop.journal.chain import GENESIS_HASH, broken_link
 from alphaloop.journal.read_only import CannotOpenError, read_journal_records
 from alphaloop.journal.record import ADOPTION_KIND
@@ -59,26 +59,29 @@ class ChainReport:
     adopted: tuple[str, ...] = ()
 
 
-def verify_journal(journal_path: str | Path | sa.URL, anchors: Path) -> list[ChainReport]:
+def verify_journal(journal_path: str | Path | sa.URL, anchors: Path | AnchorLog) -> list[ChainReport]:
     """Check every stream of the journal against its chain and its anchors.
 
     The result is empty where there is neither a journal nor an anchor. Damage never raises an error: a
     database or anchor file that cannot be read is reported as a problem.
     """
     url = database_url(journal_path)
+    log = AnchorFile(anchors) if isinstance(anchors, Path) else anchors
     is_file = url.get_backend_name() == "sqlite"
     try:
-        earlier_anchors = AnchorFile(anchors).read()
+        earlier_anchors = log.read()
         if is_file and not Path(str(url.database)).exists():
-            problem = f"{url.database} is gone, but {anchors} says that it held records"
+            problem = f"{url.database} is gone, but {log.location} says that it held records"
             return [ChainReport(EVERY_STREAM, 0, False, problem)] if earlier_anchors else []
         rows = read_journal_records(url)
         # Read again after the records, because a writer announces a batch before its commit.
-        later_anchors = AnchorFile(anchors).read()
+        later_anchors = log.read()
     except OSError as error:
-        return [_unopened(f"the anchors {anchors}", error.strerror or str(error))]
+        return [_unopened(f"the anchors {log.location}", error.strerror or str(error))]
     except CannotOpenError as error:
         return [_unopened(f"the database {url.render_as_string()}", str(error))]
+    except VendorError as error:
+        return [_unopened(f"the anchors {log.location}", str(error))]
     except DamagedStoreError as error:
         return [ChainReport(EVERY_STREAM, 0, False, str(error))]
     by_stream = {name: list(group) for name, group in groupby(rows, key=lambda row: str(row["stream"]))}
@@ -88,8 +91,8 @@ def verify_journal(journal_path: str | Path | sa.URL, anchors: Path) -> list[Cha
         _check(
             stream,
             by_stream[stream],
-            StreamAnchors.of(stream, earlier_anchors),
-            StreamAnchors.of(stream, later_anchors),
+            log.select(stream, earlier_anchors),
+            log.select(stream, later_anchors),
         )
         for stream in sorted(by_stream)
     ]
@@ -113,8 +116,8 @@ def _check(
     ):
         problem, first_bad = anchor_problem, first_bad_anchor
     unanchored_count = 0
-    if problem is None and rows and not later_anchors.permits(rows[-1]["seq"], rows[-1]["hash"]):
-        anchored = later_anchors.last.seq if later_anchors.last else 0
+    anchored = later_anchors.last.seq if later_anchors.last else 0
+    if problem is None and not later_anchors.permits(rows[anchored:]):
         unanchored_count, first_bad = len(rows) - anchored, anchored + 1
         problem = unanchored_message(stream, len(rows), later_anchors)
     return ChainReport(

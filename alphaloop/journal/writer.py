@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alphaloop.clock import Clock, as_utc
 from alphaloop.errors import ChainBrokenError, LeaseLostError, RoleHeldError, VendorError
 from alphaloop.journal import lease
-from alphaloop.journal.anchors import Anchor, AnchorFile, StreamAnchors
+from alphaloop.journal.anchors import Anchor, AnchorLog, StreamAnchors
 from alphaloop.journal.chain import GENESIS_HASH, broken_link, chain_hash, row_hash
 from alphaloop.journal.record import Record, canonical_json
 from alphaloop.journal.roles import RoleLease, held_elsewhere
@@ -32,7 +32,7 @@ class StreamWriter:
     def __init__(
         self,
         engine: sa.Engine,
-        anchors: AnchorFile,
+        anchors: AnchorLog,
         stream: str,
         clock: Clock,
         *,
@@ -98,7 +98,7 @@ class StreamWriter:
 
     def _committed(self, last: Mapping[str, Any]) -> None:
         self._seq, self._head = last["seq"], last["hash"]
-        self._anchor(Anchor(self.stream, self._seq, self._head))
+        self._anchor(Anchor(self.stream, self._seq, self._head, token=last["epoch"]))
 
     def _resolve_doubt(self) -> None:
         """Find out whether the last batch, whose commit was not answered, is in the journal."""
@@ -139,7 +139,7 @@ class StreamWriter:
         except OSError as error:
             raise VendorError(
                 f"the journal took none of {len(rows)} records: their anchor cannot be written to "
-                f"{self._anchors.path} ({error.strerror or error})"
+                f"{self._anchors.location} ({error.strerror or error})"
             ) from error
 
     def _anchor(self, anchor: Anchor) -> None:
@@ -148,8 +148,8 @@ class StreamWriter:
         except OSError as error:
             self._stopped = (
                 f"stream '{self.stream}': the anchor of record {anchor.seq} cannot be written to "
-                f"{self._anchors.path} ({error.strerror or error}); this writer has stopped: make that file "
-                "writable and start again"
+                f"{self._anchors.location} ({error.strerror or error}); this writer has stopped: make that "
+                "file writable and start again"
             )
             raise VendorError(self._stopped) from error
 
@@ -253,16 +253,18 @@ def checked_head(
     Raises `ChainBrokenError` where the stream lacks an anchored record or, without `adopt`, holds records
     that no writer announced.
     """
-    seq, head = _linked_head(connection, stream, known.last)
-    if seq and not known.permits(seq, head) and not adopt:
+    seq, head, following = _linked_head(connection, stream, known.last)
+    if not known.permits(following) and not adopt:
         raise ChainBrokenError(unanchored_message(stream, seq, known))
     return seq, head
 
 
-def _linked_head(connection: sa.Connection, stream: str, anchor: Anchor | None) -> tuple[int, str]:
+def _linked_head(
+    connection: sa.Connection, stream: str, anchor: Anchor | None
+) -> tuple[int, str, list[dict[str, Any]]]:
     """Check the chain from the last anchor on.
 
-    Returns number and hash of the last record.
+    Returns number and hash of the last record, and the records after the anchor.
     """
     seq, head = (anchor.seq, anchor.hash) if anchor else (0, GENESIS_HASH)
     query = sa.select(records).where(records.c.stream == stream, records.c.seq >= seq).order_by(records.c.seq)
@@ -277,4 +279,6 @@ def _linked_head(connection: sa.Connection, stream: str, anchor: Anchor | None) 
         raise ChainBrokenError(
             f"stream '{stream}': record {number} breaks the chain ({problem}); run `alphaloop audit verify`"
         )
-    return (following[-1]["seq"], following[-1]["hash"]) if following else (seq, head)
+    if following:
+        seq, head = following[-1]["seq"], following[-1]["hash"]
+    return seq, head, following

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from alphaloop.settings.base import Section
+from alphaloop.settings.storage import checked_location
 
 
 def _server_url(url: str) -> str:
@@ -26,6 +27,14 @@ def _server_url(url: str) -> str:
     return url
 
 
+def _bucket(text: str) -> str:
+    """Return the location of a bucket: a second file would prove nothing."""
+    location = checked_location(text)
+    if location and "://" not in location:
+        raise ValueError("it is no bucket; write s3://bucket/prefix, or leave it empty for a file under home")
+    return location
+
+
 class JournalSettings(Section):
     """The database of journal and roles, and how long a role is held without a sign of life."""
 
@@ -38,6 +47,23 @@ class JournalSettings(Section):
         None,
         description="file that holds the password of `url` and nothing else; without it, PGPASSWORD or "
         "PGPASSFILE",
+    )
+    anchors: Annotated[str, AfterValidator(_bucket)] = Field(
+        "",
+        description="s3://bucket/prefix of the anchors of the journal's chains; empty: a file under home",
+    )
+    anchor_seconds: float = Field(
+        1.0, gt=0, le=60, description="seconds by which anchors in a bucket may follow their records"
+    )
+    anchor_records: int = Field(
+        100, ge=1, le=100_000, description="records of a stream by which they may follow at most"
+    )
+    unanchored_seconds: float = Field(
+        300.0,
+        ge=5,
+        le=86_400,
+        description="seconds without an anchor, while the bucket is away, after which nothing is recorded "
+        "and so nothing is sent",
     )
     lease_seconds: float = Field(
         10.0,

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from alphaloop.settings.base import Section
 
 
-def _location(text: str) -> str:
+def checked_location(text: str) -> str:
     """Return `text` if it is a folder or `s3://bucket/prefix`, without a slash at its end."""
     scheme, separator, rest = text.partition("://")
     if not separator:
@@ -24,7 +24,7 @@ def _location(text: str) -> str:
     return text.rstrip("/")
 
 
-Location = Annotated[str, AfterValidator(_location)]
+Location = Annotated[str, AfterValidator(checked_location)]
 """A folder, or `s3://bucket/prefix`; empty where another setting decides."""
 
 

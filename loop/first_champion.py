@@ -13,7 +13,7 @@ from features.feature_set import feature_set_of
 from marketdata.storage.snapshots import SnapshotStore
 from models.registry.card import Card
 from monitoring.drift.calibration import fit_calibration_on, fit_missing_calibration
-from rollouts.evidence.score_parity import FrameCache
+from rollouts.evidence.frame_cache import FrameCache
 from rollouts.operations import make_controller, open_rollout_registry
 from rollouts.start import require_passed
 

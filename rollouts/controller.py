@@ -13,7 +13,9 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from alphaloop.bars import BarPanel
+import numpy as np
+
+from alphaloop.bars import BarPanel, to_datetime, to_datetime64
 from alphaloop.clock import Clock, SystemClock
 from alphaloop.costs import CostModel
 from alphaloop.decision.book_limits import BookLimits
@@ -24,9 +26,12 @@ from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind, RolloutState
 from models.registry.card import Card
 from models.registry.model_registry import Registry
+from rollouts.evidence.closed_bars import ClosedBars
+from rollouts.evidence.closing_records import ClosingRecords
 from rollouts.evidence.evidence_ledger import EvidenceLedger, EvidenceVerdict
 from rollouts.evidence.expected_ranges import ranges_from_card
 from rollouts.evidence.guards import Guards
+from rollouts.evidence.lost_rows import LostRows
 from rollouts.evidence.observation import ObservationBuilder
 from rollouts.evidence.score_parity import ScoreRecomputation
 from rollouts.policy import RolloutPolicy
@@ -101,6 +106,7 @@ class RolloutController:
         self.publication = RolloutPublisher(model, registry, journal, role)
         self._registry = registry
         self._recomputation = recomputation
+        self._closed = ClosedBars(ClosingRecords(journal, model, role), LostRows(recomputation))
         self._policy = policy
         self._strategy = strategy
         self._costs = costs
@@ -166,13 +172,21 @@ class RolloutController:
         self._run_of(document)
         return document
 
-    def on_bar(self, as_of: datetime, rows: Sequence[PredictionRow], bars: BarPanel) -> Transition | None:
+    def on_bar(
+        self,
+        as_of: datetime,
+        rows: Sequence[PredictionRow],
+        bars: BarPanel,
+        whole: Callable[[], BarPanel] | None = None,
+    ) -> Transition | None:
         """Add the bar at `as_of` to the evidence and take at most one step.
 
-        `rows` are the predictions logged at that bar, `bars` all bars up to it. A bar on which either
-        version logged nothing is no evidence and changes nothing. A controller that does not know the rollout
-        under way first reads its earlier log rows and makes the decisions that are due from them. Returns
-        the step taken, or None.
+        The bar is closed with `rows`, the predictions logged at it: what is logged later changes nothing, and
+        a version that left no row is scored again. `bars` end with it and hold at least the bars since the
+        last call; `whole` reads all bars up to it, which the first bar of a rollout or of this controller
+        needs, and without it `bars` are all. A controller that does not know the rollout under way first
+        reads its earlier log rows and makes the decisions that are due from them. Returns the step taken, or
+        None.
         """
         document = self.document
         if document.state is RolloutState.STEADY or document.challenger is None:
@@ -180,12 +194,20 @@ class RolloutController:
         if self._run is None or rollout_key(document) not in self.ledgers:
             logged = self._log(document.started)
             earlier = [row for row in logged if row.as_of is not None and row.as_of < as_of]
-            due = self.catch_up(earlier, bars)
+            bars = whole() if whole else bars
+            before = int(np.searchsorted(bars.timestamps, to_datetime64(as_of)))
+            due = self.catch_up(earlier, bars.part(0, before))
             document = self.document
             if document.challenger is None:
                 return due[-1] if due else None
         run = self._run_of(document)
-        if not run.observe(document, as_of, rows, bars):
+        if run.ledger.last is not None and as_of <= run.ledger.last:
+            return None
+        if whole is not None and not run.ledger.bars:
+            bars = whole()
+        frames = self._recomputation.latest_frames(bars)
+        closed = self._closed.close(document, as_of, rows, frames)
+        if not run.observe(document, as_of, closed.rows, bars, frames):
             return None
         step = self._step(document, run, as_of)
         self._update_status(self.document if step else document, run)
@@ -250,11 +272,17 @@ class RolloutController:
             return steps
         run = self._run_of(document)
         started = datetime.fromisoformat(document.started)
-        moments = sorted({row.as_of for row in rows if row.as_of is not None and row.as_of > started})
+        end = to_datetime(bars.timestamps[-1]) if len(bars) else started
+        by_bar: dict[datetime, list[PredictionRow]] = {
+            as_of: [] for as_of in self._closed.moments(document) if started < as_of <= end
+        }
+        for row in rows:
+            if row.as_of is not None and row.as_of > started:
+                by_bar.setdefault(row.as_of, []).append(row)
         frames = self._recomputation.frames(bars)
-        for as_of in moments:
-            logged = [row for row in rows if row.as_of == as_of]
-            if not run.observe(document, as_of, logged, bars.between(end=as_of), frames) or not decide:
+        for as_of, logged in sorted(by_bar.items()):
+            closed = self._closed.close(document, as_of, logged, frames, write=decide)
+            if not run.observe(document, as_of, closed.rows, bars.between(end=as_of), frames) or not decide:
                 continue
             if as_of > datetime.fromisoformat(document.stage_started or document.started):
                 step = self._step(document, run, as_of)

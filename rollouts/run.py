@@ -10,8 +10,8 @@ from alphaloop.bars import BarPanel
 from alphaloop.rollout_document import RolloutDocument, RolloutKind
 from models.registry.card import Card
 from rollouts.evidence.evidence_ledger import EvidenceLedger, EvidenceVerdict
+from rollouts.evidence.frame_cache import FrameCache
 from rollouts.evidence.observation import ObservationBuilder
-from rollouts.evidence.score_parity import FrameCache
 from rollouts.policy import RolloutPolicy
 from rollouts.stages import Move, RolloutStage, next_move
 from rollouts.validation.power import BarRequirements, bars_required

@@ -63,6 +63,13 @@ class RolloutSettings(Section):
         ge=0,
         description="age of the challenger's features at a bar, in seconds, above which the rollout ends",
     )
+    evidence_wait: float = Field(
+        2.0,
+        ge=0,
+        le=3_600,
+        description="seconds for which the rows of a bar are awaited in the prediction log; a version that"
+        " left none by then is scored again by control",
+    )
     metrics_host: str = Field(
         "127.0.0.1", min_length=1, description="address of the evidence metrics; 0.0.0.0: all addresses"
     )

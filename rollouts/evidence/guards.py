@@ -41,8 +41,8 @@ class Guards:
 
         Returns an empty text if there is none.
         """
-        self._latencies += [row.latency_ms for row in answers]
-        self._champions += [row.latency_ms for row in champion]
+        self._latencies += _measured(answers)
+        self._champions += _measured(champion)
         return self._stale(_oldest(as_of, answers), _oldest(as_of, champion)) or self._slow()
 
     def _stale(self, oldest: float, champion: float) -> str:
@@ -95,6 +95,11 @@ def _oldest(as_of: datetime, rows: Sequence[PredictionRow]) -> float:
     """Return the seconds from the oldest features of `rows` to the bar."""
     known = [row.feature_timestamp for row in rows if row.feature_timestamp is not None]
     return max(((as_of - moment).total_seconds() for moment in known), default=0.0)
+
+
+def _measured(rows: Sequence[PredictionRow]) -> list[float]:
+    """Return the latencies of `rows`; one that control scored again has none."""
+    return [row.latency_ms for row in rows if math.isfinite(row.latency_ms)]
 
 
 def _p99(latencies: Sequence[float]) -> float:

@@ -16,8 +16,9 @@ from features.engine.columns import align_symbols
 from models.labels import first_unseen_bar
 from models.registry.card import Card
 from rollouts.evidence.evidence_ledger import Observation
+from rollouts.evidence.frame_cache import FrameCache
 from rollouts.evidence.guards import Guards
-from rollouts.evidence.score_parity import FrameCache, ScoreRecomputation
+from rollouts.evidence.score_parity import ScoreRecomputation
 from serving.log.logged_answers import LoggedAnswer, distinct_answers, widest_answer
 from serving.log.prediction_log import PredictionRow
 

@@ -15,45 +15,19 @@ import numpy.typing as npt
 
 from alphaloop.bars import BarPanel
 from alphaloop.errors import DataError, FeatureSetMismatchError
-from features.compute.batch import FeatureFrame, backfill
 from features.engine.columns import align_symbols
 from features.feature_set import FeatureSet
 from models.onnx.export import open_session
 from models.registry.card import Card
 from models.registry.feature_sets_in_use import feature_set_for
 from models.registry.model_registry import Registry
+from rollouts.evidence.followed_frames import FollowedFrames
+from rollouts.evidence.frame_cache import FrameCache
 from serving.log.prediction_log import PredictionRow
 
 log = logging.getLogger(__name__)
 
 Scores = npt.NDArray[np.float64]
-
-
-class FrameCache:
-    """Features of `bars` by the batch definition, computed once for each feature set and universe."""
-
-    def __init__(self, bars: BarPanel, known: FeatureSet) -> None:
-        self.bars, self._known = bars, known
-        self._sets: dict[str, FeatureSet] = {}
-        self._made: dict[tuple[str, tuple[str, ...]], FeatureFrame] = {}
-
-    def of(self, card: Card) -> FeatureFrame:
-        """Return the features that the version of `card` was trained on.
-
-        Cross-sectional features are computed over the version's universe, as far as there are bars of it.
-        Raises `FeatureSetMismatchError` where the version's feature set is not known here.
-        """
-        if card.feature_set not in self._sets:
-            self._sets[card.feature_set] = feature_set_for(card, self._known)
-        features = self._sets[card.feature_set]
-        symbols = self.bars.symbols
-        if features.graph.cross and card.universe and set(card.universe) != set(symbols):
-            symbols = tuple(symbol for symbol in card.universe if symbol in symbols)
-        key = features.hash, symbols
-        if key not in self._made:
-            bars = self.bars if symbols is self.bars.symbols else self.bars.select(symbols)
-            self._made[key] = backfill(bars, features)
-        return self._made[key]
 
 
 class ScoreRecomputation:
@@ -72,6 +46,7 @@ class ScoreRecomputation:
         self._registry = registry
         self._feature_set = feature_set
         self._loaded: dict[tuple[str, str], tuple[Card, Any]] = {}
+        self._followed = FollowedFrames(feature_set)
 
     def require(self, card: Card) -> None:
         """Raise `FeatureSetMismatchError` where the features of the version of `card` are not known here."""
@@ -80,6 +55,17 @@ class ScoreRecomputation:
     def frames(self, bars: BarPanel) -> FrameCache:
         """Prepare the features of `bars`, for versions of any feature set."""
         return FrameCache(bars, self._feature_set)
+
+    def latest_frames(self, bars: BarPanel) -> FrameCache:
+        """Prepare the features of the last of `bars`, which cost the same however many bars there are.
+
+        The first call needs the whole history; later ones at least the bars since the call before.
+        """
+        return self._followed.at(bars)
+
+    def card(self, model: str, version: str) -> Card:
+        """Return the card of a registered version."""
+        return self._session(model, version)[0]
 
     def scores(self, model: str, version: str, frames: FrameCache, index: int) -> Scores:
         """Compute the scores of every symbol at one bar, float64 `[symbols]`.

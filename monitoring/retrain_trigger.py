@@ -18,7 +18,7 @@ from alphaloop.errors import MissingStateError
 from alphaloop.journal.store import Journal
 from alphaloop.journal.streams import CONTROL_STREAM, FINDING_STREAMS, MONITORING_STREAM, REQUEST_STREAM
 from monitoring.drift.calibration import DriftCalibration
-from monitoring.drift.drift_monitor import DriftMonitor, DriftResult, FeatureMatrix
+from monitoring.drift.drift_monitor import MAX_TIMES, DriftMonitor, DriftResult, FeatureMatrix
 from monitoring.drift.episodes import BarTimes
 from monitoring.drift_watch_state import (
     DRIFT_ALARM,
@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 DAY_SECONDS, MIN_DAY_SECONDS = 86_400.0, 72_000.0
 """Length of a day, and the minimum time between two bars of different days."""
+
+MAX_LOOKS = 2_000
+"""Number of the newest results that are kept for a report."""
 
 __all__ = ["DRIFT_ALARM", "DRIFT_BLIND", "DRIFT_FLAGGED", "RETRAIN_REQUEST", "DriftWatch", "cause_id"]
 
@@ -66,7 +69,7 @@ class DriftWatch:
     universe_of: Callable[[str], tuple[str, ...]] = lambda version: ()
     looks: list[DriftResult] = field(default_factory=list)
     uncovered: int = 0
-    _times: BarTimes = field(default_factory=BarTimes)
+    _times: BarTimes = field(default_factory=lambda: BarTimes(MAX_TIMES))
     _state: WatchState | None = None
     _unknown: set[str] = field(default_factory=set)
     _reported_unwatched: tuple[str, ...] = ()
@@ -92,6 +95,8 @@ class DriftWatch:
         if look is None:
             return news
         self.looks.append(look)
+        if len(self.looks) >= 2 * MAX_LOOKS:
+            del self.looks[:-MAX_LOOKS]
         return news + self._journal_findings(look, state)
 
     @property

@@ -1,4 +1,4 @@
-"""Drift monitor: compares live features with the training distribution, through Evidently.
+"""Drift monitor: compares live features with the training distribution, as Evidently does.
 
 For every feature, the last bars of the prediction log are compared with the training part by the Wasserstein
 distance in units of the reference's standard deviation (Evidently's `wasserstein` test), or by their
@@ -10,7 +10,7 @@ of their own kind.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -26,11 +26,16 @@ from monitoring.drift.calibration import MIN_SAMPLE, DriftCalibration
 from monitoring.drift.deferred_evidently import defer_evidently
 from monitoring.drift.episodes import BarTimes, DatedEpisodes, NamedEpisodes
 from monitoring.drift.rank_persistence import mean_persistence
+from monitoring.drift.reference import DriftReference
 
 FeatureMatrix = npt.NDArray[np.float32]
 
 MIN_OBSERVED_SHARE = 0.5
 """Share of the values in training below which a feature counts as not observed."""
+
+
+MAX_TIMES = 10_000
+"""Number of the newest bar times that are kept: forty years of days."""
 
 
 class FeatureComparison(NamedTuple):
@@ -94,11 +99,9 @@ class DriftMonitor:
     """
 
     def __init__(self, calibration: DriftCalibration) -> None:
-        import pandas as pd
-
         self.calibration = calibration
-        self.times = BarTimes()
-        self._reference = [pd.Series(values) for values in calibration.reference]
+        self.times = BarTimes(MAX_TIMES)
+        self._reference = [DriftReference(values) for values in calibration.reference]
         self._window: deque[FeatureMatrix] = deque(maxlen=calibration.window)
         self.drift = DatedEpisodes(calibration.episode_gap)
         self.blindness = NamedEpisodes(calibration.episode_gap)
@@ -140,9 +143,9 @@ class DriftMonitor:
 
 
 def compare_features(
-    calibration: DriftCalibration, reference: list[Any], window: list[FeatureMatrix]
+    calibration: DriftCalibration, reference: Sequence[DriftReference], window: list[FeatureMatrix]
 ) -> Iterator[FeatureComparison]:
-    """Compare each feature of a window of `[symbols, features]` with `reference`, a series a feature."""
+    """Compare each feature of a window of `[symbols, features]` with its own reference."""
     slots = sum(len(bar) for bar in window)
     aligned = len({len(bar) for bar in window}) == 1
     for column, name in enumerate(calibration.features):
@@ -152,7 +155,7 @@ def compare_features(
         usual, distance = calibration.usual_persistence(column), float("nan")
         if seen >= MIN_OBSERVED_SHARE * expected and name not in calibration.unwatched:
             if usual is None:
-                distance = evidently_distance(reference[column], np.concatenate(values))
+                distance = reference[column].distance(np.concatenate(values))
             elif aligned:
                 distance = abs(float(mean_persistence(np.stack(values), len(values))[-1]) - usual)
         yield FeatureComparison(name, distance, calibration.limit(column, seen, expected), usual is not None)
@@ -161,7 +164,8 @@ def compare_features(
 def evidently_distance(reference: Any, live: npt.NDArray[np.floating[Any]]) -> float:
     """Compute Evidently's normed Wasserstein distance of `live` from `reference`, a pandas Series.
 
-    NaN where `live` has fewer than 50 finite values. Raises `VendorError` where Evidently fails.
+    The monitor computes the same with `DriftReference`; this is what that is compared with. NaN where `live`
+    has fewer than 50 finite values. Raises `VendorError` where Evidently fails.
     """
     import pandas as pd
 
@@ -206,7 +210,8 @@ def write_drift_report(calibration: DriftCalibration, live: FeatureMatrix, path:
     columns = list(calibration.features)
     reference = pd.DataFrame(np.array(calibration.reference).T, columns=columns)
     bars = np.array_split(live, calibration.window if len(live) % calibration.window == 0 else 1)
-    compared = list(compare_features(calibration, [reference[name] for name in columns], bars))
+    references = [DriftReference(values) for values in calibration.reference]
+    compared = list(compare_features(calibration, references, bars))
     shown = [one for one in compared if not np.isnan(one.distance)]
     path.parent.mkdir(parents=True, exist_ok=True)
     if shown:

@@ -30,8 +30,12 @@ class Episodes:
 
 @dataclass(slots=True)
 class BarTimes:
-    """Times of the observed bars, to count the bars after a moment."""
+    """Times of the observed bars, to count the bars after a moment.
 
+    Of more than `kept` bars the oldest are forgotten; 0 keeps all.
+    """
+
+    kept: int = 0
     _times: list[datetime] = field(default_factory=list)
 
     def add(self, as_of: datetime) -> None:
@@ -41,6 +45,8 @@ class BarTimes:
         """
         if not self._times or as_of > self._times[-1]:
             self._times.append(as_of)
+        if self.kept and len(self._times) >= 2 * self.kept:
+            del self._times[: -self.kept]
 
     @property
     def spacing(self) -> float | None:

@@ -24,6 +24,8 @@ from monitoring.drift.calibration import (
     fit_missing_calibration,
 )
 from monitoring.drift.drift_monitor import DriftMonitor, evidently_distance, write_drift_report
+from monitoring.drift.episodes import BarTimes
+from monitoring.drift.reference import DriftReference
 from monitoring.retrain_policy import RetrainPolicy
 from monitoring.retrain_trigger import DRIFT_ALARM, RETRAIN_REQUEST, DriftWatch
 
@@ -47,6 +49,28 @@ def test_the_distance_of_the_calibration_is_evidentlys(calibration: DriftCalibra
     ours = _rolling_distance(values, reference, 10)
     theirs = [evidently_distance(pd.Series(reference), values[i : i + 10].ravel()) for i in range(len(ours))]
     assert ours == pytest.approx(theirs, rel=1e-5)
+
+
+def test_the_distance_of_the_monitor_is_evidentlys_to_the_last_bit() -> None:
+    """References of any scale, with ties and values that are missing, give Evidently's own number."""
+    random = np.random.default_rng(1)
+    for case in range(60):
+        values = random.normal(size=500) * 10 ** random.uniform(-6, 6)
+        values = np.round(values, 1) if case % 3 == 0 else values
+        live = (random.choice(values, size=random.integers(45, 220)) * (1.0 + 0.3 * (case % 2))).astype("f4")
+        live[: case % 5] = np.nan
+        ours, theirs = DriftReference(values).distance(live), evidently_distance(pd.Series(values), live)
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_memory_of_times_is_bounded_and_counts_are_not_changed() -> None:
+    """A watch of years keeps the newest times, from which the bars since an alarm are counted."""
+    times = BarTimes(50)
+    for day in range(500):
+        times.add(START + timedelta(days=day))
+    assert len(times._times) < 100
+    assert times.since(START + timedelta(days=480)) == 19
+    assert times.spacing == 86_400.0
 
 
 def test_training_itself_stays_within_the_false_alarms_allowed(calibration: DriftCalibration) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from alphaloop.bars import to_datetime
-from alphaloop.clock import ReplayClock
+from alphaloop.clock import Clock, ReplayClock
 from alphaloop.costs import CostModel
 from alphaloop.journal.roles import executor_role
 from alphaloop.journal.store import Journal
+from alphaloop.journal.writer import StreamWriter
 from alphaloop.settings.settings import Settings
 from alphaloop.sleeve_plan import sleeve_names
 from features.feature_set import feature_set_of
@@ -36,7 +37,7 @@ from serving.log.prediction_log import PredictionLogReader
 from trading.broker import open_broker
 from trading.engine import TradingEngine
 from trading.execution.instrument_terms import InstrumentTerms
-from trading.forecaster import ServedForecaster
+from trading.forecaster import Forecaster, ServedForecaster
 from trading.progress import SESSION_KIND, session_body
 from trading.risk.risk_check import RiskCheck, RiskLimits
 from trading.strategy import configured_strategy
@@ -112,61 +113,138 @@ def open_loop(
     MissingStateError
         Where drift is watched and there is no calibration.
     """
-    settings, symbols = world.settings, market.past.symbols
-    trading, costs = settings.trading, CostModel.from_settings(settings.trading)
-    terms = InstrumentTerms.from_settings(trading, symbols)
+    settings, model = world.settings, world.settings.serving.model
     client = PredictionClient.from_settings(settings)
-    needed = FeatureSetsInUse(world.registry, feature_set_of(settings), symbols)
     with ExitStack() as opened:
         opened.callback(client.close)
-        streamer = opened.enter_context(
-            # Bars that an earlier run published after `market.past` are written anew.
-            Streamer.from_settings(
-                settings, symbols, market.past, world.clock, further=needed(), replace=market.resumed
-            )
-        )
-        forecaster = MeteredForecaster(ServedForecaster(client, trading.prediction_deadline_ms))
+        streamer = opened.enter_context(open_streamer(settings, world.clock, world.registry, market))
+        forecaster = MeteredForecaster(ServedForecaster(client, settings.trading.prediction_deadline_ms))
         role = opened.enter_context(world.journal.take_role(executor_role(stream)))
         writer = opened.enter_context(world.journal.writer(stream, role))
-        controller = make_controller(settings, settings.serving.model, world.journal, world.registry)
+        engine = make_engine(
+            settings, market.past.symbols, market.source, forecaster, world.clock, writer, broker=broker
+        )
+        controller = make_controller(settings, model, world.journal, world.registry)
         collector = RolloutCollector(controller.model, lambda: controller.status, world.journal)
         opened.enter_context(
             serve_metrics(collector, settings.rollout.metrics_port, settings.rollout.metrics_host)
         )
-        streamer.materialize(market.snapshot.id)
         # Before any bar is stored, so that a run that ends without a decision is resumed from here.
         writer.append(SESSION_KIND, _session(market))
-        duty = LiveFeatureWriter(
-            streamer, SnapshotStore(settings.locations.snapshots), market.snapshot.id, further=needed
-        )
-        engine = TradingEngine(
-            symbols=symbols,
-            broker=open_broker(broker, costs, terms),
-            forecaster=forecaster,
-            strategy=configured_strategy(trading),
-            risk=RiskCheck(RiskLimits.from_settings(trading)),
-            costs=costs,
-            sleeves=sleeve_names(trading.sleeves),
-            capital=trading.capital,
-            clock=world.clock,
-            journal_writer=writer,
-            simulated=find_source(market.source).adjusted_only,
-            terms=terms,
-        )
         yield Loop(
-            streamer=BarStreamer(world.clock, duty),
+            streamer=streamer,
             executor=BookExecutor(engine, forecaster, lambda: controller.document.generation),
             control=ModelControl(
                 history=market.past,
                 controller=controller,
-                log=PredictionLogReader(
-                    settings.paths.prediction_log, settings.serving.model, by_symbols=True
-                ),
+                log=PredictionLogReader(settings.paths.prediction_log, model, by_symbols=True),
                 watch=make_drift_watch(settings, world.journal, world.registry) if watched else None,
             ),
             runner=RequestRunner(settings, world.journal) if watched else None,
             judges=judges,
         )
+
+
+@contextmanager
+def open_streamer(
+    settings: Settings, clock: Clock, registry: Registry, market: ReplayMarket
+) -> Iterator[BarStreamer]:
+    """Open the streamer of a market's source, with the windows of the last past bar online.
+
+    Parameters
+    ----------
+    settings : Settings
+        Feature set, online store and folder of snapshots.
+    clock : Clock
+        Clock of the bars.
+    registry : Registry
+        Registry whose rollouts say which further features are needed.
+    market : ReplayMarket
+        Bars before the first one to stream, and their snapshot.
+
+    Yields
+    ------
+    BarStreamer
+
+    Raises
+    ------
+    InputError
+        Where another process writes the online store.
+    DataError
+        Where the online store holds later bars than a market that no run has traded.
+    """
+    symbols = market.past.symbols
+    needed = FeatureSetsInUse(registry, feature_set_of(settings), symbols)
+    with Streamer.from_settings(
+        # Bars that an earlier run published after `market.past` are written anew.
+        *(settings, symbols, market.past, clock),
+        further=needed(),
+        replace=market.resumed,
+    ) as streamer:
+        streamer.materialize(market.snapshot.id)
+        snapshots = SnapshotStore(settings.locations.snapshots)
+        yield BarStreamer(clock, LiveFeatureWriter(streamer, snapshots, market.snapshot.id, further=needed))
+
+
+def make_engine(
+    settings: Settings,
+    symbols: tuple[str, ...],
+    source: str,
+    forecaster: Forecaster,
+    clock: Clock,
+    writer: StreamWriter,
+    *,
+    broker: str = "paper",
+) -> TradingEngine:
+    """Build the engine of a book under the trading settings.
+
+    Parameters
+    ----------
+    settings : Settings
+        Section `trading`.
+    symbols : tuple of str
+        Symbols to trade.
+    source : str
+        Name of the source of bars.
+    forecaster : Forecaster
+        Source of forecasts.
+    clock : Clock
+        Clock by which the age of bars is checked.
+    writer : StreamWriter
+        Writer of the book's stream.
+    broker : str
+        Name of the broker.
+
+    Returns
+    -------
+    TradingEngine
+        An engine without a history; `trading.recovery` restores one.
+
+    Raises
+    ------
+    UnknownNameError
+        For a broker or a strategy that does not exist.
+    DataError
+        For a file of instruments that cannot be read.
+    InputError
+        For instruments whose lots no book can count.
+    """
+    trading, costs = settings.trading, CostModel.from_settings(settings.trading)
+    terms = InstrumentTerms.from_settings(trading, symbols)
+    return TradingEngine(
+        symbols=symbols,
+        broker=open_broker(broker, costs, terms),
+        forecaster=forecaster,
+        strategy=configured_strategy(trading),
+        risk=RiskCheck(RiskLimits.from_settings(trading)),
+        costs=costs,
+        sleeves=sleeve_names(trading.sleeves),
+        capital=trading.capital,
+        clock=clock,
+        journal_writer=writer,
+        simulated=find_source(source).adjusted_only,
+        terms=terms,
+    )
 
 
 def _session(market: ReplayMarket) -> dict[str, Any]:

@@ -40,6 +40,11 @@ def control_role(model: str) -> str:
     return f"control/{model}"
 
 
+def streamer_role(source: str) -> str:
+    """Return the role under which the bars of a source are stored and published."""
+    return f"streamer/{source}"
+
+
 RUNNER_ROLE = "runner"
 """The role of the process that runs pipelines."""
 

@@ -98,12 +98,14 @@ unique_keys = sa.Table(
     sa.Column("seq", sa.BigInteger, nullable=False),
 )
 
-rollout_documents = sa.Table(
-    "rollout_documents",
+source_heads = sa.Table(
+    "source_heads",
     metadata,
-    sa.Column("model", sa.Text, primary_key=True),
-    sa.Column("generation", sa.BigInteger, nullable=False),
-    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("bar", sa.Text, nullable=False),
+    sa.Column("snapshot", sa.Text, nullable=False),
+    sa.Column("pace", sa.Text, nullable=False),
 )
 
 MIGRATION_LOCK = 7_305_440_719
@@ -177,12 +179,6 @@ def is_open_failure(error: BaseException) -> bool:
         return (code & 0xFF) in _UNOPENED and code != sqlite3.SQLITE_IOERR_SHORT_READ
     # A database server raises it when it cannot be reached or refuses the login.
     return type(cause).__name__ == "OperationalError"
-
-
-def is_missing_table(error: BaseException) -> bool:
-    """Tell a database without a table from one that failed."""
-    cause = error.__cause__ or error
-    return type(cause).__name__ == "UndefinedTable" or "no such table" in str(cause)
 
 
 def database_reason(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import features_select
+from cli.commands import features_select, features_stream
 from cli.commands.options import AsJson, parse_time
 
 app = typer.Typer(help="Features: definitions, offline and online store, parity.", no_args_is_help=True)
@@ -25,6 +25,7 @@ Bars = Annotated[int, typer.Option(min=1, help="Number of last bars to compare."
 def register(parent: typer.Typer) -> None:
     """Add the verbs."""
     features_select.register(app)
+    features_stream.register(app)
     parent.add_typer(app, name="features")
 
 

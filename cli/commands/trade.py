@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.commands.options import AsJson, parse_time
+from cli.commands.features_stream import split_days
+from cli.commands.options import AsJson, PagePort
 
 if TYPE_CHECKING:
     from alphaloop.decision.strategy import Strategy
@@ -31,6 +32,10 @@ Lockstep = Annotated[
     bool,
     typer.Option("--lockstep", help="Go on only when `alphaloop control run --lockstep` is done with a bar."),
 ]
+Live = Annotated[
+    bool,
+    typer.Option("--live", help="Follow the bars that `alphaloop features stream` stores, as a daemon."),
+]
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for a server that is still starting.")]
 
 
@@ -44,12 +49,24 @@ def trade(
     replay: Replay = "",
     wait: Wait = DEFAULT_WAIT_SECONDS,
     lockstep: Lockstep = False,
+    live: Live = False,
+    port: PagePort = 0,
     json: AsJson = False,
 ) -> None:
     """Trade on the running server's forecasts, bar by bar, and journal every decision.
 
     While `alphaloop control run` runs, it judges rollout and drift; without it this command does.
     """
+    from cli.commands.trade_live import require_live_options, trade_live
+
+    require_live_options(live=live, replay=replay, lockstep=lockstep, port=port)
+    if live:
+        trade_live(broker, wait, port)
+    else:
+        _trade_replay(broker, replay, wait, lockstep=lockstep, json=json)
+
+
+def _trade_replay(broker: str, replay: str, wait: float, *, lockstep: bool, json: bool) -> None:
     from alphaloop.bars import to_datetime
     from alphaloop.clock import ReplayClock
     from alphaloop.journal.opening import open_journal
@@ -129,18 +146,9 @@ def _days_of(replay: str, calendar: str) -> tuple[datetime, datetime] | None:
 
     Raises `InputError` for any other text.
     """
-    from alphaloop.errors import InputError
-
     if not replay:
         return None
-    first_day, sign, last_day = replay.partition(":")
-    if not (sign and first_day and last_day):
-        raise InputError(f"--replay '{replay}' is not of the form FROM:TO, as 2019-01-02:2019-03-29")
-    first = parse_time(first_day, "--replay", calendar)
-    last = parse_time(last_day, "--replay", calendar, end_of_day=True)
-    if first > last:
-        raise InputError(f"--replay '{replay}' ends before it begins; write the earlier day first")
-    return first, last
+    return split_days(replay, calendar)
 
 
 def _market(settings: Settings, replay: str) -> ReplayMarket:

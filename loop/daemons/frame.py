@@ -23,6 +23,10 @@ STANDBY_SECONDS = 1.0
 """Seconds for which a standby waits for its role before it looks whether it is to end."""
 
 
+class WorkDoneError(Exception):
+    """Raised by a turn that has done all that there will ever be: the process ends as on SIGTERM."""
+
+
 class Daemon(Protocol):
     """One part of the loop."""
 
@@ -147,10 +151,12 @@ def run_daemon(
         with lease, make(lease) as daemon:
             state.daemon = daemon
             announce(f"role '{role}' is held")
-            while not termination.requested:
-                if _turn(daemon, lease, state):
-                    continue
-                termination.wait(idle_seconds)
+            try:
+                while not termination.requested:
+                    if not _turn(daemon, lease, state):
+                        termination.wait(idle_seconds)
+            except WorkDoneError as done:
+                announce(str(done))
             state.ending = True
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from alphaloop.clock import monotonic, sleep
-from alphaloop.journal.bar_progress import BarProgress
+from alphaloop.journal.positions.bar_progress import BarProgress
 
 TELL_SECONDS = 10.0
 """Seconds after which the part that is waited for is named."""

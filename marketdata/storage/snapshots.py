@@ -165,6 +165,24 @@ class SnapshotStore:
             raise _damaged(described.path, "its header does not describe its bars")
         return with_calendar(table, described.calendar)
 
+    def load_after(self, snapshot_id: str, ancestor_id: str) -> pa.Table:
+        """Return the bars that were appended between two snapshots, verified; it reads nothing older.
+
+        Raises `UnknownNameError` where `ancestor_id` is none of the snapshots that `snapshot_id` was appended
+        to, `DamagedStoreError` for a file that does not fit its id.
+        """
+        parts: list[pa.Table] = []
+        link: str | None = snapshot_id
+        while link != ancestor_id:
+            if link is None:
+                raise UnknownNameError("ancestor", ancestor_id, (), hint=f"{snapshot_id} has none of that id")
+            table, header = self._read(link)
+            parts.append(table)
+            link = header["parent"]
+        if not parts:
+            return stored_schema([]).empty_table()
+        return fill_nulls(pa.concat_tables(reversed(parts), promote_options="default").combine_chunks())
+
     def describe(self, snapshot_id: str) -> Snapshot:
         """Return the description stored under an id; `UnknownNameError` if there is none."""
         if snapshot_id not in self._known:

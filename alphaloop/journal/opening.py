@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from alphaloop.clock import Clock
 from alphaloop.errors import SettingsError
-from alphaloop.journal.anchor_objects import AnchorObjects
+from alphaloop.journal.bucket.anchor_objects import AnchorObjects
 from alphaloop.journal.store import Journal
 from alphaloop.journal.tables import database_url
 from alphaloop.journal.verification import ChainReport, verify_journal

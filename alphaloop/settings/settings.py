@@ -29,7 +29,8 @@ from alphaloop.settings.drift import DriftSettings
 from alphaloop.settings.environment_variables import EnvironmentVariables, is_kubernetes_service_variable
 from alphaloop.settings.features import FeatureSettings
 from alphaloop.settings.journal import JournalSettings
-from alphaloop.settings.paths import Locations, Paths
+from alphaloop.settings.locations import Locations
+from alphaloop.settings.paths import Paths
 from alphaloop.settings.registry import RegistrySettings
 from alphaloop.settings.retrain import RetrainSettings
 from alphaloop.settings.rollout import RolloutSettings
@@ -107,7 +108,7 @@ class Settings(BaseSettings):
     @cached_property
     def locations(self) -> Locations:
         """Where snapshots, offline features, prediction log and calibrations are."""
-        return Locations.of(self)
+        return Locations.of(self.paths, self.storage, self.data, self.features, self.serving, self.drift)
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from alphaloop.clock import ReplayClock
 from alphaloop.errors import ChainBrokenError, SettingsError, VendorError
-from alphaloop.journal.anchor_objects import AnchorObjects
 from alphaloop.journal.anchors import Anchor
+from alphaloop.journal.bucket.anchor_objects import AnchorObjects
 from alphaloop.journal.chain import GENESIS_HASH
 from alphaloop.journal.opening import open_journal, verify_configured_journal
 from alphaloop.journal.store import Journal

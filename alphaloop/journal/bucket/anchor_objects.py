@@ -9,51 +9,19 @@ own disk; where the bucket is away for longer than a bound, no further record is
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from alphaloop.clock import monotonic
 from alphaloop.errors import AlphaloopError, ChainBrokenError, DamagedStoreError, VendorError
 from alphaloop.journal.anchors import Anchor, AnchorFile, AnchorSlack, StreamAnchors
+from alphaloop.journal.bucket.stored_anchor import StoredAnchor, anchor_folder
 from alphaloop.storage.object_store import MissingObjectError, ObjectStore
 
-NAME_LIMIT, NAME_DIGITS = 10**18, 18
-START = "start"
 READERS = 16
 SECONDS_BETWEEN_ATTEMPTS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class StoredAnchor:
-    """An anchor as it is in the bucket, with the number and the digest of the one before it."""
-
-    anchor: Anchor
-    before: tuple[int, str] | None = None
-
-    @property
-    def name(self) -> str:
-        """Name of the object."""
-        seq = self.anchor.seq
-        return _folder(self.anchor.stream) + (f"{NAME_LIMIT - seq:0{NAME_DIGITS}d}" if seq else START)
-
-    @property
-    def content(self) -> bytes:
-        """Bytes of the object."""
-        before = None if self.before is None else {"digest": self.before[1], "seq": self.before[0]}
-        one = self.anchor
-        body = {"before": before, "head": one.hash, "seq": one.seq, "stream": one.stream, "token": one.token}
-        return json.dumps(body, sort_keys=True).encode("ascii")
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the bytes, which the next anchor names."""
-        return hashlib.sha256(self.content).hexdigest()
 
 
 class AnchorObjects:
@@ -252,7 +220,7 @@ class AnchorObjects:
         self._newest[anchor.stream] = stored
 
     def _read_newest(self, stream: str) -> StoredAnchor | None:
-        names = self._store.names(_folder(stream), limit=1)
+        names = self._store.names(anchor_folder(stream), limit=1)
         if not names:
             return None
         known = self._newest.get(stream)
@@ -261,21 +229,12 @@ class AnchorObjects:
         return known
 
     def _read(self, name: str) -> StoredAnchor:
-        problem = f"{self._store.address(name)} is no anchor"
+        address = self._store.address(name)
         try:
-            content = self._store.read(name)
-            fields = json.loads(content)
-            anchor = Anchor(fields["stream"], fields["seq"], fields["head"], token=fields["token"])
-            before = fields["before"] and (fields["before"]["seq"], fields["before"]["digest"])
-            stored = StoredAnchor(anchor, before)
-            if stored.name != name or stored.content != content:
-                raise DamagedStoreError(f"{problem}: its name or form is not that of its record")
+            return StoredAnchor.parse(name, self._store.read(name))
         except MissingObjectError as error:
-            raise DamagedStoreError(f"{self._store.address(name)} was removed while it was read") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedStoreError(f"{problem} ({error}); restore it from a copy of the bucket") from error
-        return stored
-
-
-def _folder(stream: str) -> str:
-    return quote(stream, safe="") + "/"
+            raise DamagedStoreError(f"{address} was removed while it was read") from error
+        except ValueError as error:
+            raise DamagedStoreError(
+                f"{address} is no anchor ({error}); restore it from a copy of the bucket"
+            ) from error

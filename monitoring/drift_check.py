@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from functools import partial
@@ -21,6 +22,8 @@ from monitoring.retrain_policy import make_retrain_policy
 from monitoring.retrain_trigger import DriftWatch
 from serving.log.logged_answers import LoggedAnswer, distinct_answers, widest_answer
 from serving.log.prediction_log import PredictionLogReader, PredictionRow
+
+log = logging.getLogger(__name__)
 
 UniverseOf = Callable[[str], tuple[str, ...]]
 
@@ -71,7 +74,8 @@ def check_drift_once(settings: Settings) -> dict[str, Any]:
     -------
     dict
         Drift at the last bar (`share`, `drifted`, `unseen`), all `alarms`, the records that are new in
-        the journal (`journaled`) and the calibration's summary.
+        the journal (`journaled`), a line about each file of the log that cannot be read (`damaged`; the
+        others are checked) and the calibration's summary.
 
     Raises
     ------
@@ -81,7 +85,12 @@ def check_drift_once(settings: Settings) -> dict[str, Any]:
     paths, model = settings.paths, settings.serving.model
     journal = open_journal(settings, SystemClock())
     watch = make_drift_watch(settings, journal, configured_registry(settings))
-    rows = PredictionLogReader(paths.prediction_log, model, by_symbols=True).new()
+    damaged: list[str] = []
+    rows = PredictionLogReader(
+        paths.prediction_log, model, by_symbols=True, on_damage=lambda error: damaged.append(str(error))
+    ).new()
+    for line in damaged:
+        log.warning("%s; the other files were checked", line)
     if not rows:
         raise MissingStateError(f"no prediction of '{model}' is logged in {paths.prediction_log} yet")
     journaled = [news for seen in live_features(rows, watch.universe_of) for news in watch.on_bar(*seen)]
@@ -105,6 +114,7 @@ def check_drift_once(settings: Settings) -> dict[str, Any]:
             for one in watch.alarms()
         ],
         "journaled": journaled,
+        "damaged": damaged,
         "calibration": watch.monitor.calibration.summary(),
     }
 

@@ -56,6 +56,28 @@ class LogFile:
     parts: tuple[LogPart, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CompactionReport:
+    """What a compaction of one model's log did, or would do.
+
+    Parameters
+    ----------
+    merged : int
+        Files that became one file a day.
+    removed : int
+        Files of days that are kept no longer.
+    superseded : int
+        Files whose rows a merged file holds already; a killed compaction leaves them.
+    busy : bool
+        Whether another process compacts the log, so that nothing was done.
+    """
+
+    merged: int = 0
+    removed: int = 0
+    superseded: int = 0
+    busy: bool = False
+
+
 class LogCompactor:
     """Background thread that compacts the log in `folder` once an hour.
 
@@ -126,24 +148,41 @@ class LogCompactor:
                     return
 
 
-def compact_log(folder: Path, today: date, oldest: date = date.min) -> None:
+def compact_log(
+    folder: Path, today: date, oldest: date = date.min, *, dry_run: bool = False
+) -> CompactionReport:
     """Merge the files of each day before `today` in one model's `folder`.
 
-    Days before `oldest` are removed. Does nothing while another process compacts the folder.
+    Days before `oldest` are removed. Does nothing while another process compacts the folder. Returns what
+    was done, or with `dry_run` what would be.
     """
     with exclusive_lock(folder / LOCK_FILE, wait=False) as mine:
         if not mine:
-            return
-        for leftover in folder.glob(f"{MERGED_PREFIX}*{UNFINISHED_SUFFIX}"):
-            leftover.unlink()
+            return CompactionReport(busy=True)
+        if not dry_run:
+            for leftover in folder.glob(f"{MERGED_PREFIX}*{UNFINISHED_SUFFIX}"):
+                leftover.unlink()
+        found = _files(folder, today)
+        kept = _without_superseded(found)
+        superseded = [file for file in found if file not in kept]
         days: dict[date, list[LogFile]] = defaultdict(list)
-        for file in _superseded_removed(folder, _files(folder, today)):
+        for file in kept:
             days[file.day].append(file)
-        for day, files in sorted(days.items()):
-            if day < oldest:
-                _remove(folder, files)
-            elif len(files) > 1 or not _is_merged(files[0]):
-                _merge(folder, day, files)
+        old = {day: files for day, files in days.items() if day < oldest}
+        due = {
+            day: files
+            for day, files in days.items()
+            if day not in old and (len(files) > 1 or not _is_merged(files[0]))
+        }
+        if not dry_run:
+            _remove(folder, superseded)
+            for day in sorted(old.keys() | due.keys()):
+                if day in old:
+                    _remove(folder, old[day])
+                else:
+                    _merge(folder, day, due[day])
+        merged, removed = (sum(map(len, group.values())) for group in (due, old))
+        return CompactionReport(merged, removed, len(superseded))
 
 
 def _files(folder: Path, today: date) -> list[LogFile]:
@@ -174,8 +213,8 @@ def _describe_file(path: Path) -> LogFile:
     return LogFile(path.name, first.date(), (LogPart(path.name, metadata.num_rows, dropped),))
 
 
-def _superseded_removed(folder: Path, files: list[LogFile]) -> list[LogFile]:
-    """Remove files whose parts are all in a merged file.
+def _without_superseded(files: list[LogFile]) -> list[LogFile]:
+    """Leave out files whose parts are all in a merged file.
 
     A killed compaction leaves such files.
     """
@@ -184,9 +223,7 @@ def _superseded_removed(folder: Path, files: list[LogFile]) -> list[LogFile]:
     # A merged file comes before its only source.
     for file in sorted(files, key=lambda one: (-len(one.parts), not _is_merged(one))):
         names = {part.name for part in file.parts}
-        if names <= merged:
-            (folder / file.name).unlink()
-        else:
+        if not names <= merged:
             kept.append(file)
             if _is_merged(file):
                 merged |= names

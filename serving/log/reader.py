@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -53,11 +54,14 @@ class PredictionLogReader:
         Leave out rows of inputs that clients sent themselves.
     since : datetime, optional
         Leave out rows of earlier bars; a log of months has far more rows than a judgement of one day needs.
+    on_damage : callable, optional
+        Called once with the error of each file that cannot be read, which is then passed over. Without it,
+        such a file ends the reading.
 
     Raises
     ------
     DamagedStoreError
-        From `new` and `wait_for`, if a file cannot be read.
+        From `new` and `wait_for`, if a file cannot be read and there is no `on_damage`.
 
     Examples
     --------
@@ -66,10 +70,18 @@ class PredictionLogReader:
     """
 
     def __init__(
-        self, folder: Path, model: str, *, by_symbols: bool = False, since: datetime | None = None
+        self,
+        folder: Path,
+        model: str,
+        *,
+        by_symbols: bool = False,
+        since: datetime | None = None,
+        on_damage: Callable[[DamagedStoreError], None] | None = None,
     ) -> None:
         self._folder = partition_folder(Path(folder), model)
         self._by_symbols, self._since = by_symbols, since
+        self._on_damage = on_damage
+        self._damaged: set[str] = set()
         self._seen: set[str] = set()
         self._drops: dict[str, int] = {}
         self._merged: dict[str, list[LogPart]] = {}
@@ -120,19 +132,33 @@ class PredictionLogReader:
         """Add the rows of unseen parts to `found`; return False if a file vanished meanwhile."""
         try:
             files = self._files()
-            merged = {name: self._parts(name) for name in files if name.startswith(MERGED_PREFIX)}
-            for name, parts in merged.items():
-                if any(self._is_new(part.name, rows_by_file) for part in parts):
-                    self._read_merged(name, parts, rows_by_file)
             for name in files:
-                if name not in merged and self._is_new(name, rows_by_file):
-                    self._read_single(name, rows_by_file)
+                if name.startswith(MERGED_PREFIX) and name not in self._damaged:
+                    self._read(name, self._read_merged, rows_by_file)
+            for name in files:
+                if not name.startswith(MERGED_PREFIX) and self._is_new(name, rows_by_file):
+                    self._read(name, self._read_single, rows_by_file)
         except FileNotFoundError:
             return False
         return True
 
+    def _read(
+        self,
+        name: str,
+        read: Callable[[str, dict[str, list[PredictionRow]]], None],
+        rows_by_file: dict[str, list[PredictionRow]],
+    ) -> None:
+        """Read one file; a damaged one is reported once and passed over, where somebody wants to know."""
+        try:
+            read(name, rows_by_file)
+        except DamagedStoreError as error:
+            if self._on_damage is None:
+                raise
+            self._damaged.add(name)
+            self._on_damage(error)
+
     def _is_new(self, name: str, rows_by_file: dict[str, list[PredictionRow]]) -> bool:
-        return name not in self._seen and name not in rows_by_file
+        return name not in self._seen and name not in rows_by_file and name not in self._damaged
 
     def _files(self) -> list[str]:
         if not self._folder.is_dir():
@@ -149,10 +175,11 @@ class PredictionLogReader:
         self._count(name, int((table.schema.metadata or {}).get(DROPPED_KEY, b"0")))
         rows_by_file[name] = self._rows(table)
 
-    def _read_merged(
-        self, name: str, parts: list[LogPart], rows_by_file: dict[str, list[PredictionRow]]
-    ) -> None:
-        table, first = read_log_table(self._folder / name), 0
+    def _read_merged(self, name: str, rows_by_file: dict[str, list[PredictionRow]]) -> None:
+        parts, first = self._parts(name), 0
+        if not any(self._is_new(part.name, rows_by_file) for part in parts):
+            return
+        table = read_log_table(self._folder / name)
         for part in parts:
             if self._is_new(part.name, rows_by_file):
                 self._count(part.name, part.dropped)

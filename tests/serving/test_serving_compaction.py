@@ -251,3 +251,31 @@ def test_a_damaged_file_is_left_and_named(tmp_path: Path, caplog: pytest.LogCapt
     compact_log(partition_folder(tmp_path, MODEL), date(2024, 6, 1))
     assert "x-0.parquet cannot be read" in caplog.text
     assert len(files(tmp_path)) == 2
+
+
+def test_a_dry_run_counts_what_a_compaction_then_does(tmp_path: Path) -> None:
+    """Nothing changes in a dry run; a compaction does what it said, and a second one finds nothing to do."""
+    write(tmp_path, 3)
+    write(tmp_path, 2, day=1)
+    folder, before = partition_folder(tmp_path, MODEL), files(tmp_path)
+    today, oldest = (DAY + timedelta(days=2)).date(), (DAY + timedelta(days=1)).date()
+    planned = compact_log(folder, today, oldest, dry_run=True)
+    assert files(tmp_path) == before
+    assert compact_log(folder, today, oldest) == planned
+    assert (planned.merged, planned.removed) == (2, 3)
+    assert compact_log(folder, today, oldest) == compaction.CompactionReport()
+    assert ids(PredictionLogReader(tmp_path, MODEL).new()) == ["p-1-0", "p-1-1"]
+
+
+def test_a_damaged_file_in_the_middle_is_named_once_and_the_others_are_read(tmp_path: Path) -> None:
+    """Whoever gives `on_damage` gets the rows of all other files, and one line about the damaged one."""
+    write(tmp_path, 3)
+    middle = partition_folder(tmp_path, MODEL) / files(tmp_path)[1]
+    middle.write_bytes(b"PAR1 and then nothing")
+    told: list[str] = []
+    reader = PredictionLogReader(tmp_path, MODEL, on_damage=lambda error: told.append(str(error)))
+    assert ids(reader.new()) == ["p-0-0", "p-0-2"]
+    assert reader.new() == []
+    assert len(told) == 1
+    assert str(middle) in told[0]
+    assert "move it away" in told[0]

@@ -26,12 +26,12 @@ from alphaloop.journal.store import Journal
 from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind, RolloutState
 from models.registry.card import Card
 from models.registry.model_registry import Registry
-from rollouts.evidence.closed_bars import ClosedBars
-from rollouts.evidence.closing_records import ClosingRecords
+from rollouts.evidence.closing.bar_closing import BarClosing
+from rollouts.evidence.closing.closing_records import ClosingRecords
+from rollouts.evidence.closing.lost_rows import LostRows
 from rollouts.evidence.evidence_ledger import EvidenceLedger, EvidenceVerdict
 from rollouts.evidence.expected_ranges import ranges_from_card
 from rollouts.evidence.guards import Guards
-from rollouts.evidence.lost_rows import LostRows
 from rollouts.evidence.observation import ObservationBuilder
 from rollouts.evidence.score_parity import ScoreRecomputation
 from rollouts.policy import RolloutPolicy
@@ -106,7 +106,7 @@ class RolloutController:
         self.publication = RolloutPublisher(model, registry, journal, role)
         self._registry = registry
         self._recomputation = recomputation
-        self._closed = ClosedBars(ClosingRecords(journal, model, role), LostRows(recomputation))
+        self._closed = BarClosing(ClosingRecords(journal, model, role), LostRows(recomputation))
         self._policy = policy
         self._strategy = strategy
         self._costs = costs

@@ -17,10 +17,10 @@ from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.rollout_document import Override
 from features.feature_set import DEFAULT
 from rollouts.controller import RolloutController
-from rollouts.evidence.awaited_rows import AwaitedRows
 from rollouts.evidence.bar_window import BarWindow
-from rollouts.evidence.closed_bar import ClosedBar, is_recomputed
-from rollouts.evidence.closing_records import EVIDENCE_CLOSED
+from rollouts.evidence.closing.awaited_rows import AwaitedRows
+from rollouts.evidence.closing.closed_bar import ClosedBar, is_recomputed
+from rollouts.evidence.closing.closing_records import EVIDENCE_CLOSED
 from rollouts.evidence.followed_frames import FollowedFrames
 from rollouts.operations import make_controller
 from serving.log.prediction_log import PredictionRow

@@ -8,17 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from alphaloop.rollout_document import RolloutDocument
-from rollouts.evidence.closed_bar import ClosedBar
-from rollouts.evidence.closing_records import ClosingRecords
+from rollouts.evidence.closing.closed_bar import ClosedBar
+from rollouts.evidence.closing.closing_records import ClosingRecords
+from rollouts.evidence.closing.lost_rows import LostRows
 from rollouts.evidence.frame_cache import FrameCache
-from rollouts.evidence.lost_rows import LostRows
 from serving.log.prediction_row import PredictionRow
 
 log = logging.getLogger(__name__)
 
 
-class ClosedBars:
-    """Closed bars of one model's rollouts.
+class BarClosing:
+    """Closing of the bars of one model's rollouts.
 
     A bar is closed with the rows that the log has of it when its evidence is judged. A version that left no
     row is scored again, and the closing names it. The closing is journalled, so a control that is started

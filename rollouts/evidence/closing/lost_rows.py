@@ -11,7 +11,7 @@ import numpy as np
 from alphaloop.errors import DataError, FeatureSetMismatchError
 from alphaloop.forecasts import Route
 from alphaloop.rollout_document import RolloutDocument
-from rollouts.evidence.closed_bar import RECOMPUTED_PREFIX
+from rollouts.evidence.closing.closed_bar import RECOMPUTED_PREFIX
 from rollouts.evidence.frame_cache import FrameCache
 from rollouts.evidence.score_parity import ScoreRecomputation
 from serving.log.prediction_row import PredictionRow

@@ -9,7 +9,7 @@ from alphaloop.journal.roles import RoleLease, control_role
 from alphaloop.journal.store import Journal
 from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.rollout_document import RolloutDocument
-from rollouts.evidence.closed_bar import ClosedBar
+from rollouts.evidence.closing.closed_bar import ClosedBar
 
 EVIDENCE_CLOSED = "evidence.closed"
 """Kind of the record of a closed bar: which rows count, which were scored again, and their digest."""

@@ -1,8 +1,8 @@
 """Rollout controller: the only writer of the rollout document.
 
 After every bar the controller reads the server's prediction log, adds the bar to the evidence and takes at
-most one step: shadow, canary at each weight, then promoted, rolled back or undecided. The document on the
-registry is the only state; the ledger of evidence is rebuilt from the prediction log after a restart, and
+most one step: shadow, canary at each weight, then promoted, rolled back or undecided. The stored
+document is the only state; the ledger of evidence is rebuilt from the prediction log after a restart, and
 the decisions that a dead controller did not make are then made at the bars they belong to. Every step is
 published (`rollouts.publication`) over the generation on which it was decided.
 """
@@ -121,7 +121,7 @@ class RolloutController:
     @property
     def document(self) -> RolloutDocument:
         """Stored rollout document; raises `MissingStateError` before the first champion."""
-        stored = self._registry.rollout(self.model)
+        stored = self.publication.document()
         if stored is None:
             raise MissingStateError(
                 f"model '{self.model}' has no champion yet; `alphaloop train momentum` makes one if its gate "

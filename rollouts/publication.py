@@ -1,12 +1,14 @@
 """Publication: change the rollout document and the journal together, even if the process dies in between.
 
-A change is journaled as an intent, then the document is written, then the transition is journaled. The next
-writer reads the intents first: an intent whose document is stored on the registry took effect, and its
-transition is journaled if it is missing; any other intent never took effect. Each change is made under the
-role `control/MODEL`, whose token every record of it checks in its own transaction, and under a lock on a
-file, which the kernel drops when its holder dies; the registry refuses a document that does not follow the
-stored one. So a second controller waits, or is refused, and does no harm. A controller that runs for long
-holds the role all the time and gives it as `role`.
+The document is a row of the journal's database, replaced in the transaction of its transition record, under
+the role `control/MODEL`, on the generation that the decision was made on. So a controller that was stopped
+and wakes, or a second one, is refused and does no harm. Tag and aliases on the registry are copies, written
+afterwards and repaired whenever they differ. A controller that runs for long holds the role all the time and
+gives it as `role`.
+
+Earlier releases kept the document in the tag alone, and journaled an intent before it. Such a document is
+moved to its row by the first change; an intent whose document is the one of the tag took effect, and its
+transition is journaled first if it is missing.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from alphaloop.errors import LeaseLostError
+from alphaloop.errors import UnknownNameError, VendorError
 from alphaloop.journal.roles import RoleLease, control_role
 from alphaloop.journal.store import Journal
 from alphaloop.journal.streams import CONTROL_STREAM
@@ -31,6 +33,9 @@ from rollouts.transition import ROLLOUT_TRANSITION, Transition
 log = logging.getLogger(__name__)
 
 ROLLOUT_INTENT = "rollout.intent"
+"""Kind of a record of earlier releases: a change that was about to be made."""
+DOCUMENT_MOVED = "rollout.moved"
+"""Kind of the record by which a document of an earlier release came from the registry to its row."""
 MAX_WAIT_SECONDS = 10.0
 """Longest wait for the role, after which its holder is named."""
 
@@ -48,46 +53,67 @@ class RolloutPublisher:
         """File whose lock grants the right to change this model's document."""
         return self._registry.folder / f".rollout-{quote(self._model, safe='')}.lease"
 
+    def document(self) -> RolloutDocument | None:
+        """Return the stored document: the row, or the tag of an earlier release; None if there is neither."""
+        stored = self._journal.documents.read(self._model)
+        return self._registry.copied_rollout(self._model) if stored is None else stored
+
     def publish(self, before: RolloutDocument | None, step: Transition, after: RolloutDocument) -> Transition:
         """Replace `before` with `after` and journal `step`.
 
         Raises `RolloutConflictError` if `before` is no longer the stored document; nothing is changed then.
         """
         with self._changing() as role:
-            self._reconcile(role)
-            intent = {"document": document_digest(after), "step": step.body()}
-            self._journal.append(CONTROL_STREAM, ROLLOUT_INTENT, intent, role=role)
-            # The document first, because capital follows it: a transition without it would be false.
-            self._registry.write_rollout(after, before.generation if before else None)
-            try:
-                self._journal.append(CONTROL_STREAM, ROLLOUT_TRANSITION, step.body(), role=role)
-            except LeaseLostError:
-                log.info("another controller took the role over; the transition is reconciled")
-                lost = True
-            else:
-                lost = False
-        if lost:
-            self.reconcile()
+            self._move(role)
+            self._registry.require_versions(after)
+            expected = before.generation if before else None
+            self._journal.publish_document(after, expected, (ROLLOUT_TRANSITION, step.body()), role)
+            self._copy(after)
         return step
 
     def reconcile(self) -> bool:
-        """Journal the stored document's transition if its writer died before.
-
-        Returns True if it was missing.
-        """
+        """Finish what a dead controller, or one of an earlier release, left; True if anything was missing."""
         with self._changing() as role:
-            return self._reconcile(role)
+            moved = self._move(role)
+        return self.repair_copies() or moved
 
-    def _reconcile(self, role: RoleLease) -> bool:
-        document = self._registry.rollout(self._model)
-        if document is None or self._find(ROLLOUT_TRANSITION, document) is not None:
+    def repair_copies(self) -> bool:
+        """Compare tag and aliases with the document, and set what differs; True if anything did."""
+        document = self._journal.documents.read(self._model)
+        if document is None or not self._registry.copy_rollout(document):
             return False
-        intended = self._intent(document)
-        if intended is None:
-            return False  # not written by a controller, so there is no transition to journal
-        self._registry.derive_aliases(self._model)
-        self._journal.append(CONTROL_STREAM, ROLLOUT_TRANSITION, intended, role=role)
+        log.warning(
+            "tag or aliases of '%s' were not those of generation %d, and are again",
+            self._model, document.generation,
+        )  # fmt: skip
         return True
+
+    def _copy(self, document: RolloutDocument) -> None:
+        try:
+            self._registry.copy_rollout(document)
+        except VendorError as error:
+            # The document is changed all the same: control repairs its copies once the registry is back.
+            log.warning("generation %d has no copy yet: %s", document.generation, error)
+
+    def _move(self, role: RoleLease) -> bool:
+        """Move the document of an earlier release to its row; True if there was one without its row."""
+        if self._journal.documents.read(self._model) is not None:
+            return False
+        document = self._registry_copy()
+        if document is None:
+            return False
+        kind, body = DOCUMENT_MOVED, {"model": self._model, "generation": document.generation}
+        intended = self._intent(document)
+        if intended is not None and self._find(ROLLOUT_TRANSITION, document) is None:
+            kind, body = ROLLOUT_TRANSITION, intended
+        self._journal.publish_document(document, None, (kind, body), role)
+        return True
+
+    def _registry_copy(self) -> RolloutDocument | None:
+        try:
+            return self._registry.copied_rollout(self._model)
+        except UnknownNameError:
+            return None
 
     def _find(self, kind: str, document: RolloutDocument) -> Any:
         return self._journal.find(CONTROL_STREAM, kind, model=self._model, generation=document.generation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -39,11 +39,13 @@ def append_records(
     unique: str | None,
     role: RoleLease | None,
     doubts: Doubts,
+    within: Callable[[sa.Connection], None] = lambda connection: None,
 ) -> list[Record]:
     """Append `batch` in one transaction that holds the head of `stream`; fences nobody.
 
     With `unique`, the name of a field of the bodies, a record of the same kind and value that is there
-    already takes the place of a new one. With `role` its token is checked in the same transaction.
+    already takes the place of a new one. With `role` its token is checked in the same transaction, in which
+    `within` makes further changes: if it raises, nothing is written.
 
     A batch whose commit was not answered stays in `doubts` until the next append to its stream holds the
     head: a commit that was still under way has ended then. If that append repeats the batch and the journal
@@ -81,6 +83,7 @@ def append_records(
             if known.last is None:
                 anchors.append(Anchor(stream, 0, GENESIS_HASH))
             if new:
+                within(connection)
                 rows = chained_rows(stream, seq, head, epoch, at, new)
                 connection.execute(records.insert(), rows)
                 # Last before the commit, so that an announced batch is missing only if the commit failed.

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alphaloop.clock import Clock
 from alphaloop.errors import SettingsError
 from alphaloop.journal.bucket.anchor_objects import AnchorObjects
+from alphaloop.journal.rollout_documents import DocumentReader
 from alphaloop.journal.store import Journal
 from alphaloop.journal.tables import database_url
 from alphaloop.journal.verification import ChainReport, verify_journal
@@ -39,6 +40,14 @@ def open_journal(settings: Settings, clock: Clock) -> Journal:
     """
     chosen = settings.journal
     return Journal(_database(settings), _anchors(settings), clock, lease_seconds=chosen.lease_seconds)
+
+
+def document_reader(settings: Settings) -> DocumentReader:
+    """Return read-only access to the rollout documents of `settings`; nothing is opened before it is asked.
+
+    Raises `SettingsError` where the file of the password cannot be read.
+    """
+    return DocumentReader(database_url(_database(settings)), settings.paths.rollouts)
 
 
 def has_journal(settings: Settings) -> bool:

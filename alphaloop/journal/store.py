@@ -17,6 +17,8 @@ from alphaloop.journal.positions.bar_progress import BarProgress
 from alphaloop.journal.positions.source_heads import SourceHeads
 from alphaloop.journal.record import ADOPTION_KIND, Record, canonical_json
 from alphaloop.journal.roles import LEASE_SECONDS, RoleLease, held_elsewhere, take_role
+from alphaloop.journal.rollout_documents import RolloutDocuments, replace_document
+from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.journal.tables import (
     DATABASE_ERRORS,
     database_url,
@@ -27,6 +29,7 @@ from alphaloop.journal.tables import (
     records,
 )
 from alphaloop.journal.writer import StreamWriter, checked_record
+from alphaloop.rollout_document import RolloutDocument
 
 PAGE_SIZE = 500
 """Number of records read from the database at a time."""
@@ -217,6 +220,56 @@ class Journal:
             role=role,
             doubts=self._doubts,
         )
+
+    @property
+    def documents(self) -> RolloutDocuments:
+        """Rollout documents of all models."""
+        return RolloutDocuments(self._engine)
+
+    def publish_document(
+        self,
+        document: RolloutDocument,
+        expected_generation: int | None,
+        step: tuple[str, Mapping[str, Any]],
+        role: RoleLease,
+    ) -> Record:
+        """Replace a rollout document, in one transaction with the record that says why.
+
+        Parameters
+        ----------
+        document : RolloutDocument
+            Document to store.
+        expected_generation : int or None
+            Generation of the stored document; None if there is none.
+        step : tuple of str and mapping
+            Kind and body of the record on the stream of control.
+        role : RoleLease
+            The role `control/MODEL`.
+
+        Returns
+        -------
+        Record
+
+        Raises
+        ------
+        RolloutConflictError
+            Where another generation is stored, or that of `document` does not follow it.
+        LeaseLostError
+            Where another process took the role over.
+        VendorError
+            Where the database fails or the anchor cannot be written.
+        """
+        return append_records(
+            self._engine,
+            self._anchors,
+            self._clock,
+            CONTROL_STREAM,
+            [step],
+            unique=None,
+            role=role,
+            doubts=self._doubts,
+            within=lambda connection: replace_document(connection, document, expected_generation),
+        )[0]
 
     def adopt(self, stream: str, by: str, reason: str) -> Record:
         """Vouch for unanchored records of `stream` by a record with a person's name and reason.

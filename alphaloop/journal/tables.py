@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from alphaloop.errors import DamagedStoreError, MissingPartError
 
-CURRENT_REVISION = "0004"
+CURRENT_REVISION = "0005"
 """The newest migration; a journal at this revision is opened without loading Alembic."""
 
 DATABASE_ERRORS = (sa.exc.SQLAlchemyError, UnicodeDecodeError)
@@ -108,6 +108,14 @@ source_heads = sa.Table(
     sa.Column("pace", sa.Text, nullable=False),
 )
 
+rollout_documents = sa.Table(
+    "rollout_documents",
+    metadata,
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+)
+
 MIGRATION_LOCK = 7_305_440_719
 """Key of PostgreSQL's advisory lock under which a journal is created or migrated."""
 
@@ -179,6 +187,12 @@ def is_open_failure(error: BaseException) -> bool:
         return (code & 0xFF) in _UNOPENED and code != sqlite3.SQLITE_IOERR_SHORT_READ
     # A database server raises it when it cannot be reached or refuses the login.
     return type(cause).__name__ == "OperationalError"
+
+
+def is_missing_table(error: BaseException) -> bool:
+    """Tell a database without a table from one that failed."""
+    cause = error.__cause__ or error
+    return type(cause).__name__ == "UndefinedTable" or "no such table" in str(cause)
 
 
 def database_reason(error: BaseException) -> str:

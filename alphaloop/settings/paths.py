@@ -14,6 +14,8 @@ class Paths:
         self.feast = home / "feast"
         self.offline_features = self.feast / "offline"
         self.registry = home / "registry"
+        self.rollouts = home / "rollouts"
+        self.rollouts = home / "rollouts"
         self.journal = home / "journal" / "journal.db"
         self.anchors = home / "journal" / "anchors.jsonl"
         self.prediction_log = home / "predictions"

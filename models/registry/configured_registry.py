@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from alphaloop.journal.opening import document_reader
 from alphaloop.settings.settings import Settings
 from models.registry.model_registry import Registry
 from models.registry.server_login import ServerLogin
@@ -22,9 +23,8 @@ def configured_registry(settings: Settings) -> Registry:
     Registry
     """
     folder, chosen = settings.paths.registry, settings.registry
-    if not chosen.uri:
-        return Registry(folder)
-    return Registry(folder, ServerStore(chosen.uri, folder, ServerLogin(chosen)))
+    store = ServerStore(chosen.uri, folder, ServerLogin(chosen)) if chosen.uri else None
+    return Registry(folder, store, document_reader(settings))
 
 
 def has_registry(settings: Settings) -> bool:

@@ -1,7 +1,8 @@
 """The registry of model versions, on MLflow's database under home or on an MLflow server.
 
-Any MLflow client can read it. The rollout document of a model is a tag on the registered model. MLflow has no
-compare-and-swap, so writers of documents take a lock.
+Any MLflow client can read it. The rollout document of a model is a row of the journal's database, which only
+control changes; its copy here, a tag and the aliases of the registered model, is for people and for MLflow's
+own clients. An earlier release had the tag alone: where there is no row yet, it counts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from alphaloop.errors import DamagedStoreError, InputError, RolloutConflictError, UnknownNameError
+from alphaloop.journal.rollout_documents import DocumentReader
 from alphaloop.rollout_document import RolloutDocument
 from alphaloop.version_number import is_version_number
 from models.registry.card import Card
@@ -38,6 +40,9 @@ class Registry:
         Folder of the registry on this machine.
     store : RegistryStore, optional
         Where versions and files are; by default in `folder`.
+    documents : DocumentReader, optional
+        The rollout documents in the journal's database. Without it, and for a model that it does not have,
+        the copy on the registry counts.
 
     Raises
     ------
@@ -49,9 +54,12 @@ class Registry:
         From every method, where MLflow fails or its server does not answer.
     """
 
-    def __init__(self, folder: Path, store: RegistryStore | None = None) -> None:
+    def __init__(
+        self, folder: Path, store: RegistryStore | None = None, documents: DocumentReader | None = None
+    ) -> None:
         self.folder = Path(folder).resolve()
         self.store: RegistryStore = store or EmbeddedStore(self.folder)
+        self._documents = documents
 
     @property
     def uri(self) -> str:
@@ -121,6 +129,15 @@ class Registry:
 
     def rollout(self, model: str) -> RolloutDocument | None:
         """Return the rollout document of `model`; None before the first one was written."""
+        stored = self._documents.read(model) if self._documents is not None else None
+        return self.copied_rollout(model) if stored is None else stored
+
+    def last_known_rollout(self, model: str) -> RolloutDocument | None:
+        """Return the last document that was read on this machine, for a start without the journal."""
+        return None if self._documents is None else self._documents.last_known(model)
+
+    def copied_rollout(self, model: str) -> RolloutDocument | None:
+        """Return the copy of the rollout document in the tag of `model`; None where there is none."""
         text = self.store.model(model).tags.get(ROLLOUT_TAG)
         return None if text is None else RolloutDocument.from_json(text)
 
@@ -130,16 +147,34 @@ class Registry:
         Models without a document are left out.
         """
         documents = {one.name: one.tags.get(ROLLOUT_TAG) for one in self.store.models()}
+        if self._documents is not None:
+            documents |= self._documents.texts()
         return {model: _parsed(text) for model, text in sorted(documents.items()) if text is not None}
 
+    def copy_rollout(self, document: RolloutDocument) -> bool:
+        """Let tag and aliases of `document.model` say what `document` does; True if they did not."""
+        with self.store.locked():
+            present, wanted = self.store.model(document.model), document.to_json()
+            differs = present.tags.get(ROLLOUT_TAG) != wanted
+            if differs:
+                self.store.tag_model(document.model, ROLLOUT_TAG, wanted)
+            return self._derive_aliases(document) or differs
+
+    def require_versions(self, document: RolloutDocument) -> None:
+        """Raise `UnknownNameError` unless the versions of `document` are registered."""
+        for version in filter(None, (document.champion, document.challenger)):
+            self._version(document.model, version)
+
     def write_rollout(self, document: RolloutDocument, expected_generation: int | None) -> None:
-        """Replace the document whose generation is `expected_generation` (None: there is none yet).
+        """Replace the copy whose generation is `expected_generation` where there is no journal.
+
+        None expects that there is no copy yet.
 
         Raises `RolloutConflictError` if another generation is stored, or if that of `document` does not
         follow it. The aliases `champion` and `challenger` are derived from the document.
         """
         with self.store.locked():
-            stored = self.rollout(document.model)
+            stored = self.copied_rollout(document.model)
             generation = stored.generation if stored else None
             if generation != expected_generation:
                 raise RolloutConflictError(
@@ -151,26 +186,18 @@ class Registry:
                     f"generation {document.generation} of the rollout of '{document.model}' does not follow "
                     f"{generation}; make it with RolloutDocument.next"
                 )
-            for version in filter(None, (document.champion, document.challenger)):
-                self._version(document.model, version)
+            self.require_versions(document)
             self.store.tag_model(document.model, ROLLOUT_TAG, document.to_json())
             self._derive_aliases(document)
 
-    def derive_aliases(self, model: str) -> None:
-        """Derive the aliases of `model` from its document again.
-
-        The document's writer may have died before it did so.
-        """
-        with self.store.locked():
-            document = self.rollout(model)
-            if document is not None:
-                self._derive_aliases(document)
-
-    def _derive_aliases(self, document: RolloutDocument) -> None:
-        present = self.store.model(document.model).aliases
+    def _derive_aliases(self, document: RolloutDocument) -> bool:
+        """Let the aliases name the versions of `document`; True if they did not."""
+        present, changed = self.store.model(document.model).aliases, False
         for alias, version in ((CHAMPION, document.champion), (CHALLENGER, document.challenger)):
-            if version is not None or alias in present:
+            if present.get(alias) != version:
                 self.store.set_alias(document.model, alias, version)
+                changed = True
+        return changed
 
     def _version(self, model: str, version: str) -> StoredVersion:
         if not is_version_number(str(version)):

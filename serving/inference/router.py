@@ -1,7 +1,8 @@
-"""Router: applies the registry's rollout document, so that the version answers that its sleeve plan names.
+"""Router: applies the rollout document, so that the version answers that its sleeve plan names.
 
 A background thread reads the document again, so that a request waits for the registry only if its client has
-seen a newer document. While the registry is away, the router continues with the last known document.
+seen a newer document. While the document's store is away, the router continues with the last known one, of
+this machine if it starts meanwhile; it never goes back to an older generation.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from alphaloop.clock import monotonic
-from alphaloop.errors import AlphaloopError, MissingStateError, UnknownNameError
+from alphaloop.errors import AlphaloopError, DamagedStoreError, MissingStateError, UnknownNameError
 from alphaloop.forecasts import Route
 from alphaloop.rollout_document import RolloutDocument, RolloutState
 from alphaloop.sleeve_plan import SleevePlan, plan_sleeves
@@ -126,9 +127,7 @@ class Router:
             try:
                 table = self._read(model, last)
             except (AlphaloopError, OSError) as error:
-                if last is None:
-                    raise
-                table = self._keep(last, error)
+                table = self._restored(model, error) if last is None else self._keep(last, error)
             self._tables[model] = table
             return table
 
@@ -136,10 +135,19 @@ class Router:
         document = self._registry.rollout(model)
         if document is None:
             raise MissingStateError(f"model '{model}' has no champion yet; promote a version of it first")
+        if last and document.generation < last.document.generation:
+            raise DamagedStoreError(
+                f"the rollout of '{model}' is at generation {document.generation} there, and was at "
+                f"{last.document.generation} here; was an older copy put back?"
+            )
         if last and last.stale:
             log.warning("the registry is back; %s goes on at generation %d", model, document.generation)
         if last and last.document == document and not last.challenger_error:
             return replace(last, stale=None, read_at=monotonic())
+        return self._loaded(document, last)
+
+    def _loaded(self, document: RolloutDocument, last: RoutingTable | None) -> RoutingTable:
+        model = document.model
         champion = self._model_cache.load(model, document.champion)
         plan = plan_sleeves(document, self._sleeves)
         if document.challenger is None:
@@ -150,6 +158,17 @@ class Router:
             if last is None or last.challenger_error is None:
                 log.warning("challenger %s of %s cannot be loaded: %s", document.challenger, model, error)
             return RoutingTable(plan, champion, challenger_error=str(error))
+
+    def _restored(self, model: str, error: Exception) -> RoutingTable:
+        """Start from the last document read on this machine; raises `error` where there is none."""
+        document = self._registry.last_known_rollout(model)
+        if document is None:
+            raise error
+        log.warning(
+            "the rollout document cannot be read (%s); %s starts at generation %d, the last one known here",
+            error, model, document.generation,
+        )  # fmt: skip
+        return replace(self._loaded(document, None), stale=str(error))
 
     def _keep(self, last: RoutingTable, error: Exception) -> RoutingTable:
         if last.stale is None:

@@ -92,8 +92,7 @@ def test_what_is_in_use_are_the_sets_of_rollouts_versions(
     assert "version 2 of 'bonds' gets no features" in caplog.text and "metals" not in caplog.text
     in_use()
     assert caplog.text.count("version 2 of 'bonds'") == 1, "it is said with every bar"
-    with registry._vendor() as client:
-        client.set_registered_model_tag("bonds", ROLLOUT_TAG, '{"champion": ["1"]}')
+    registry.store.tag_model("bonds", ROLLOUT_TAG, '{"champion": ["1"]}')
     assert {one.hash for one, _ in in_use()} == {RANKED.hash, OTHER.hash, KNOWN.hash}, "one model stops all"
     assert caplog.text.count("the features that 'bonds' needs cannot be told") == 1
     registry.write_rollout(document.next(champion="3", challenger=None, state=RolloutState.STEADY), 1)

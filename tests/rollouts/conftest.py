@@ -17,6 +17,7 @@ from features.compute.batch import FeatureFrame, backfill
 from features.feature_set import DEFAULT
 from marketdata.sources.registry import find_source
 from marketdata.storage.snapshots import SnapshotStore
+from models.registry.configured_registry import configured_registry
 from models.registry.model_registry import Registry
 from models.training.train import train
 from models.training.training_run import TrainingRun
@@ -92,7 +93,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     bars = BarPanel.from_table(source.history(SYMBOLS, *span))
     frame = backfill(bars, DEFAULT)
     snapshot = SnapshotStore(settings.paths.snapshots).save(bars.to_table(), source.name)
-    registry = Registry(settings.paths.registry)
+    registry = configured_registry(settings)
     for family in ("momentum", "lightgbm"):
         run = TrainingRun(
             model=settings.serving.model,
@@ -125,7 +126,7 @@ def universe(trained: Trained, tmp_path: Path) -> Universe:
 
     shutil.copytree(trained.home, tmp_path / "home")
     settings = _settings(tmp_path / "home")
-    registry = Registry(settings.paths.registry)
+    registry = configured_registry(settings)
     return Universe(settings, trained.bars, trained.frame, registry, trained.scores)
 
 

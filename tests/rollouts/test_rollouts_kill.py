@@ -16,13 +16,14 @@ import pytest
 
 from alphaloop.bars import to_datetime
 from alphaloop.clock import SystemClock, monotonic, sleep
+from alphaloop.journal.anchors import AnchorFile
 from alphaloop.journal.store import Journal
 from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.journal.verification import verify_journal
-from alphaloop.journal.writer import StreamWriter
 from alphaloop.rollout_document import Override, RolloutState
 from alphaloop.settings.settings import Settings
 from alphaloop.sleeve_plan import plan_sleeves, sleeve_names
+from models.registry.configured_registry import configured_registry
 from models.registry.model_registry import Registry
 from rollouts import operations
 from rollouts.controller import RolloutController
@@ -73,14 +74,19 @@ class Doom:
 def _controller(settings: Settings) -> RolloutController:
     paths = settings.paths
     journal = Journal(paths.journal, paths.anchors, SystemClock())
-    return operations.make_controller(settings, settings.serving.model, journal, Registry(paths.registry))
+    return operations.make_controller(
+        settings, settings.serving.model, journal, configured_registry(settings)
+    )
 
 
 def run_controller(universe: Universe, doom: int | None) -> None:
     """What a controller's process does: go on where the last one died, then follow the log to the end."""
     death, model = Doom(doom), universe.settings.serving.model
-    death.around(StreamWriter, "append")
-    death.around(Registry, "write_rollout")
+    # Before the commit and after it, before and after each of the copies.
+    death.around(AnchorFile, "announce")
+    death.around(AnchorFile, "append")
+    death.around(Journal, "publish_document")
+    death.around(Registry, "copy_rollout")
     death.around(Registry, "_derive_aliases")
     controller = _controller(universe.settings)
     reader = PredictionLogReader(universe.settings.paths.prediction_log, model)
@@ -102,7 +108,7 @@ def run_server(universe: Universe, doom: int | None) -> None:
     """What a server's process does: route each bar by the document, and log every answer and the shadow's."""
     death, settings = Doom(doom), universe.settings
     model, folder = settings.serving.model, settings.paths.prediction_log
-    registry, logged = Registry(settings.paths.registry), PredictionLogReader(folder, model)
+    registry, logged = configured_registry(settings), PredictionLogReader(folder, model)
     done = max((row.as_of for row in logged.new() if row.as_of is not None), default=None)
     log = PredictionLog(folder)
     log.start()
@@ -152,7 +158,7 @@ def _outcome(settings: Settings) -> tuple[str, list[dict[str, Any]], dict[str, s
     from mlflow import MlflowClient
 
     paths, model = settings.paths, settings.serving.model
-    registry = Registry(paths.registry)
+    registry = configured_registry(settings)
     document = registry.rollout(model)
     assert document is not None
     aliases = MlflowClient(registry.uri, registry.uri).get_registered_model(model).aliases
@@ -208,7 +214,7 @@ def _play(in_child: InChild, universe: Universe, kills: list[tuple[str, int]]) -
 
 def look(settings: Settings, end: Any) -> None:
     """Say how the rollout stands."""
-    document = Registry(settings.paths.registry).rollout(settings.serving.model)
+    document = configured_registry(settings).rollout(settings.serving.model)
     assert document is not None
     end.send((document.state, document.weight, document.challenger))
 
@@ -228,7 +234,7 @@ def _copy(universe: Universe, home: Path) -> Universe:
 
     shutil.copytree(universe.settings.home, home)
     settings = Settings(home=home, training=universe.settings.training, rollout=universe.settings.rollout)
-    return replace(universe, settings=settings, registry=Registry(settings.paths.registry))
+    return replace(universe, settings=settings, registry=configured_registry(settings))
 
 
 def _moments(seed: int, count: int) -> list[tuple[str, int]]:

@@ -22,6 +22,7 @@ from alphaloop.runtime.processes import child_environment, free_port
 from alphaloop.settings.settings import Settings
 from features.feature_set import default_feature_set
 from features.store.streamer import Streamer
+from models.registry.configured_registry import configured_registry
 from models.registry.model_registry import Registry
 from serving.client.client import PredictionClient
 from serving.log.prediction_log import PredictionLogReader
@@ -98,7 +99,7 @@ def _play(universe: Universe, kills: dict[tuple[int, int], str]) -> int:
     begun.start()
     begun.join()
     settings, bars, killed = universe.settings, universe.bars, 0
-    model, registry = settings.serving.model, Registry(settings.paths.registry)
+    model, registry = settings.serving.model, configured_registry(settings)
     history = bars.between(end=to_datetime(bars.timestamps[FIRST]))
     with ExitStack() as stack:
         streamer = stack.enter_context(

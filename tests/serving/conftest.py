@@ -162,9 +162,11 @@ class ModelShelf:
 
     def clear(self) -> None:
         """Take the model out of the registry: a server reads all that there are, when it starts and on."""
-        with self.registry._vendor() as client:
-            if client.search_registered_models(f"name='{self.name}'"):
-                client.delete_registered_model(self.name)
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=self.registry.uri, registry_uri=self.registry.uri)
+        if client.search_registered_models(f"name='{self.name}'"):
+            client.delete_registered_model(self.name)
 
 
 @dataclass

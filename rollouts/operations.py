@@ -19,6 +19,7 @@ from alphaloop.journal.roles import RoleLease
 from alphaloop.journal.store import Journal
 from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.rollout_document import Override, RolloutDocument, RolloutKind
+from alphaloop.runtime.stored_values import restore
 from alphaloop.settings.settings import Settings
 from alphaloop.sleeve_plan import require_share
 from alphaloop.universe_hash import hash_universe
@@ -34,8 +35,9 @@ from rollouts.evidence.guards import Guards
 from rollouts.evidence.score_parity import ScoreRecomputation
 from rollouts.metrics import RolloutCollector
 from rollouts.policy import RolloutPolicy, make_rollout_policy
+from rollouts.requests import RequestedAction, RequestQueue, RolloutRequest, act_or_ask
 from rollouts.run import RolloutRun
-from rollouts.transition import ROLLOUT_TRANSITION, RolloutOutcome, Transition
+from rollouts.transition import ROLLOUT_TRANSITION, Transition
 from rollouts.validation.power import bars_to_find
 from serving.log.prediction_log import PredictionLogReader, PredictionRow
 from trading.strategy import configured_strategy
@@ -283,7 +285,9 @@ def start_rollout(
     kind: RolloutKind = RolloutKind.REAL,
     share: float = 0.0,
     against: str | None = None,
-) -> RolloutDocument:
+    by: str = "operator",
+    wait: bool = True,
+) -> RolloutDocument | None:
     """Start a rollout of `version` from the last known bar on: in shadow, or compared at `share`.
 
     Parameters
@@ -300,11 +304,15 @@ def start_rollout(
         Share of the sleeves in (0, 1), for a comparison only.
     against : str, optional
         Version to compare with; the champion by default.
+    by : str
+        Operator, named in a request to a running control.
+    wait : bool
+        Whether to wait for a running control to start it.
 
     Returns
     -------
-    RolloutDocument
-        The stored document.
+    RolloutDocument or None
+        The stored document; None where the request was left to a running control.
 
     Raises
     ------
@@ -319,10 +327,11 @@ def start_rollout(
     """
     if 0 < share < 1:
         require_share(share, settings.trading.sleeves, "--share")
-    controller, _ = _open(settings, model)
-    return controller.start(
-        version, _last_bar(settings), kind=kind, override=override, share=share, against=against
+    request = RolloutRequest(
+        model, RequestedAction.START, by, "", version, kind, share, against or None, override
     )
+    journal = _act_or_ask(settings, request, wait=wait)
+    return None if journal is None else journal.documents.read(model)
 
 
 def features_warning(settings: Settings, document: RolloutDocument) -> str:
@@ -359,7 +368,9 @@ def _unwritten(reader: OnlineReader, symbols: tuple[str, ...], card: Card, versi
     )
 
 
-def promote_challenger(settings: Settings, model: str, reason: str, by: str) -> Transition:
+def promote_challenger(
+    settings: Settings, model: str, reason: str, by: str, *, wait: bool = True
+) -> Transition | None:
     """Make the challenger champion by hand.
 
     Parameters
@@ -370,11 +381,13 @@ def promote_challenger(settings: Settings, model: str, reason: str, by: str) -> 
         Name of the model.
     reason, by : str
         Reason and operator, for the journal.
+    wait : bool
+        Whether to wait for a running control to do it.
 
     Returns
     -------
-    Transition
-        The journaled step, with the evidence so far.
+    Transition or None
+        The journaled step, with the evidence so far; None where the request was left to a running control.
 
     Raises
     ------
@@ -383,10 +396,12 @@ def promote_challenger(settings: Settings, model: str, reason: str, by: str) -> 
     RolloutConflictError
         Where another controller changed the document meanwhile.
     """
-    return _end(settings, model, RolloutOutcome.PROMOTED, reason, by)
+    return _end(settings, RolloutRequest(model, RequestedAction.PROMOTE, by, reason), wait=wait)
 
 
-def abort_rollout(settings: Settings, model: str, reason: str, by: str) -> Transition:
+def abort_rollout(
+    settings: Settings, model: str, reason: str, by: str, *, wait: bool = True
+) -> Transition | None:
     """Roll the challenger back by hand.
 
     Parameters
@@ -397,11 +412,13 @@ def abort_rollout(settings: Settings, model: str, reason: str, by: str) -> Trans
         Name of the model.
     reason, by : str
         Reason and operator, for the journal.
+    wait : bool
+        Whether to wait for a running control to do it.
 
     Returns
     -------
-    Transition
-        The journaled step, with the evidence so far.
+    Transition or None
+        The journaled step, with the evidence so far; None where the request was left to a running control.
 
     Raises
     ------
@@ -410,7 +427,7 @@ def abort_rollout(settings: Settings, model: str, reason: str, by: str) -> Trans
     RolloutConflictError
         Where another controller changed the document meanwhile.
     """
-    return _end(settings, model, RolloutOutcome.ROLLED_BACK, reason, by)
+    return _end(settings, RolloutRequest(model, RequestedAction.ABORT, by, reason), wait=wait)
 
 
 def reconcile_rollout(settings: Settings, model: str) -> list[Transition]:
@@ -423,13 +440,32 @@ def reconcile_rollout(settings: Settings, model: str) -> list[Transition]:
     return controller.catch_up(rows, _bars(settings))
 
 
-def _end(settings: Settings, model: str, outcome: RolloutOutcome, reason: str, by: str) -> Transition:
-    controller, _ = _open(settings, model)
-    if controller.document.challenger is not None:
-        # The transition is to carry the evidence so far.
-        rows = logged_predictions(settings, model, controller.document.started)
-        controller.rebuild(rows, _bars(settings))
-    return controller.end(outcome, _last_bar(settings), reason=reason, by=by)
+def _end(settings: Settings, request: RolloutRequest, *, wait: bool) -> Transition | None:
+    journal = _act_or_ask(settings, request, wait=wait)
+    if journal is None:
+        return None
+    steps = journal.records(CONTROL_STREAM, ROLLOUT_TRANSITION)
+    *_, last = (record for record in steps if record.body["model"] == request.model)
+    return restore(Transition, last.body)
+
+
+def _act_or_ask(settings: Settings, request: RolloutRequest, *, wait: bool) -> Journal | None:
+    """Act on `request`, or ask a running control; returns the journal where it was done."""
+    registry, model = open_rollout_registry(settings), request.model
+    journal = open_journal(settings, SystemClock())
+
+    def act(role: RoleLease, own: RolloutRequest | None) -> None:
+        controller = make_controller(settings, model, journal, registry, role)
+        if controller.document.challenger is not None:
+            # The transition is to carry the evidence so far.
+            rows = logged_predictions(settings, model, controller.document.started)
+            controller.rebuild(rows, _bars(settings))
+        if own is None:
+            RequestQueue(journal, controller, role).take_up(_last_bar(settings))
+        else:
+            own.act(controller, _last_bar(settings))
+
+    return journal if act_or_ask(journal, request, act, wait=wait) else None
 
 
 def _open(settings: Settings, model: str) -> tuple[RolloutController, Journal]:

@@ -47,6 +47,7 @@ class RolloutPublisher:
         self, model: str, registry: Registry, journal: Journal, role: RoleLease | None = None
     ) -> None:
         self._model, self._registry, self._journal, self._role = model, registry, journal, role
+        self._answers: tuple[tuple[str, dict[str, Any]], ...] = ()
 
     @property
     def lease_file(self) -> Path:
@@ -67,9 +68,19 @@ class RolloutPublisher:
             self._move(role)
             self._registry.require_versions(after)
             expected = before.generation if before else None
-            self._journal.publish_document(after, expected, (ROLLOUT_TRANSITION, step.body()), role)
+            steps = [(ROLLOUT_TRANSITION, step.body()), *self._answers]
+            self._journal.publish_document(after, expected, steps, role)
             self._copy(after)
         return step
+
+    @contextmanager
+    def answering(self, answer: tuple[str, dict[str, Any]]) -> Iterator[None]:
+        """Journal `answer` in the same transaction as the change that is published in this block."""
+        self._answers = (answer,)
+        try:
+            yield
+        finally:
+            self._answers = ()
 
     def reconcile(self) -> bool:
         """Finish what a dead controller, or one of an earlier release, left; True if anything was missing."""
@@ -106,7 +117,7 @@ class RolloutPublisher:
         intended = self._intent(document)
         if intended is not None and self._find(ROLLOUT_TRANSITION, document) is None:
             kind, body = ROLLOUT_TRANSITION, intended
-        self._journal.publish_document(document, None, (kind, body), role)
+        self._journal.publish_document(document, None, [(kind, body)], role)
         return True
 
     def _registry_copy(self) -> RolloutDocument | None:

@@ -230,10 +230,10 @@ class Journal:
         self,
         document: RolloutDocument,
         expected_generation: int | None,
-        step: tuple[str, Mapping[str, Any]],
+        steps: Sequence[tuple[str, Mapping[str, Any]]],
         role: RoleLease,
     ) -> Record:
-        """Replace a rollout document, in one transaction with the record that says why.
+        """Replace a rollout document, in one transaction with the records that say why.
 
         Parameters
         ----------
@@ -241,14 +241,15 @@ class Journal:
             Document to store.
         expected_generation : int or None
             Generation of the stored document; None if there is none.
-        step : tuple of str and mapping
-            Kind and body of the record on the stream of control.
+        steps : sequence of tuple of str and mapping
+            Kind and body of each record on the stream of control.
         role : RoleLease
             The role `control/MODEL`.
 
         Returns
         -------
         Record
+            The first record.
 
         Raises
         ------
@@ -264,7 +265,7 @@ class Journal:
             self._anchors,
             self._clock,
             CONTROL_STREAM,
-            [step],
+            steps,
             unique=None,
             role=role,
             doubts=self._doubts,

@@ -23,6 +23,7 @@ OverrideName = Annotated[str, typer.Option("--override", help="Name of an overri
 Rotate = Annotated[int, typer.Option(min=0, help="Drill: rotate the live features by so many places.")]
 Kind = Annotated[str, typer.Option(help="real, sabotage or simulated; for the report.")]
 Compare = Annotated[bool, typer.Option("--ab", help="Compare at a fixed --share; nothing is promoted by it.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Do not wait for a running `control run` to do it.")]
 Share = Annotated[float, typer.Option(min=0, max=1, help="With --ab: the share of sleeves for VERSION.")]
 Against = Annotated[str, typer.Option(help="With --ab: the other version; by default the champion.")]
 Rollouts = Annotated[int, typer.Option(min=1, help="Simulated rollouts of each kind.")]
@@ -87,6 +88,7 @@ def start(
     ab: Compare = False,
     share: Share = 0.0,
     against: Against = "",
+    no_wait: NoWait = False,
     json: AsJson = False,
 ) -> None:
     """Start a version in shadow beside the champion; the evidence decides the next steps.
@@ -120,7 +122,12 @@ def start(
         kind=RolloutKind.AB if ab else RolloutKind(kind),
         share=share,
         against=against or None,
+        by=by or operator(),
+        wait=not no_wait,
     )
+    if document is None:
+        _left_to_control(name, json)
+        return
     card = workspace.open_registry(chosen).card(name, version)
     warnings = (
         operations.power_warning(chosen),
@@ -153,25 +160,37 @@ def crown(
 
 
 @app.command()
-def promote(reason: Reason, model: Model = "", by: By = "", json: AsJson = False) -> None:
-    """Make the challenger champion by hand."""
+def promote(
+    reason: Reason, model: Model = "", by: By = "", no_wait: NoWait = False, json: AsJson = False
+) -> None:
+    """Make the challenger champion by hand; where `control run` is running, it does so."""
     from loop import workspace
     from rollouts import operations
 
     chosen = workspace.writable_settings()
-    document = operations.promote_challenger(chosen, model or chosen.serving.model, reason, by or operator())
-    _answer(document, json, "rollout promote")
+    name = model or chosen.serving.model
+    step = operations.promote_challenger(chosen, name, reason, by or operator(), wait=not no_wait)
+    if step is None:
+        _left_to_control(name, json)
+    else:
+        _answer(step, json, "rollout promote")
 
 
 @app.command()
-def abort(reason: Reason, model: Model = "", by: By = "", json: AsJson = False) -> None:
-    """Roll the challenger back by hand."""
+def abort(
+    reason: Reason, model: Model = "", by: By = "", no_wait: NoWait = False, json: AsJson = False
+) -> None:
+    """Roll the challenger back by hand; where `control run` is running, it does so."""
     from loop import workspace
     from rollouts import operations
 
     chosen = workspace.writable_settings()
-    document = operations.abort_rollout(chosen, model or chosen.serving.model, reason, by or operator())
-    _answer(document, json, "rollout abort")
+    name = model or chosen.serving.model
+    step = operations.abort_rollout(chosen, name, reason, by or operator(), wait=not no_wait)
+    if step is None:
+        _left_to_control(name, json)
+    else:
+        _answer(step, json, "rollout abort")
 
 
 @app.command()
@@ -243,6 +262,11 @@ def _crown(
         settings, model, version, override=exception, by=by
     )
     _answer_warned(document, warning, as_json, "rollout crown")
+
+
+def _left_to_control(model: str, as_json: bool) -> None:
+    """Say that a request was journaled, and that nobody waits for its answer."""
+    _answer({"model": model, "asked": "control run"}, as_json, "rollout status")
 
 
 def _answer_warned(document: RolloutDocument, warning: str, as_json: bool, situation: str) -> None:

@@ -6,6 +6,7 @@ is judged then. What it is done with stands in the journal, so that it goes on a
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from alphaloop.bars import BarPanel, Slice, to_datetime
-from alphaloop.errors import MissingStateError
+from alphaloop.clock import monotonic
+from alphaloop.errors import MissingStateError, VendorError
 from alphaloop.journal.roles import RoleLease, control_role
 from alphaloop.journal.store import Journal
 from alphaloop.journal.streams import TRADING_STREAM
@@ -22,15 +24,20 @@ from alphaloop.telemetry.health import PartHealth, PartState
 from loop.daemons.model_control import Judgement, ModelControl
 from marketdata.configured_source import newest_snapshot
 from marketdata.storage.snapshots import SnapshotStore
-from models.registry.model_registry import Registry
+from models.registry.configured_registry import configured_registry
 from monitoring.drift_check import live_features, make_drift_watch
 from monitoring.retrain_trigger import DriftWatch
 from pipelines.request_runner import RequestRunner
 from rollouts.candidates import CandidateQueue
 from rollouts.operations import logged_predictions, make_controller
+from rollouts.requests import RequestQueue
 from serving.log.prediction_log import PredictionLogReader
 
+log = logging.getLogger(__name__)
+
 DECISION = "decision"
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at requests of persons and at the copies of the document."""
 
 
 class StoredBars:
@@ -93,9 +100,11 @@ class ControlDaemon:
     ) -> None:
         self._journal, self._tell, self._lockstep = journal, tell, lockstep
         self._model = settings.serving.model
-        registry = Registry(settings.paths.registry)
+        registry = configured_registry(settings)
         self._controller = make_controller(settings, self._model, journal, registry, role)
         self._candidates = CandidateQueue(journal, self._controller, role, tell)
+        self._asked = RequestQueue(journal, self._controller, role, tell)
+        self._next_look = 0.0
         self._requests = RequestRunner(settings, journal)
         self._watch, self._unwatched = _watch(settings, journal, registry)
         self._bars = StoredBars(settings)
@@ -115,6 +124,7 @@ class ControlDaemon:
 
     def turn(self) -> bool:
         """See the next bar that the book decided, and judge the one before; False if nothing is due."""
+        self._look_after_document()
         if self._unfinished is not None:
             return self._end_bar(self._unfinished)
         self._read_decisions()
@@ -136,6 +146,19 @@ class ControlDaemon:
         if self._unwatched:
             return [PartHealth("drift", PartState.DEGRADED, self._unwatched)]
         return [PartHealth("drift")]
+
+    def _look_after_document(self) -> None:
+        """Once a second, act on what persons ask for and repair the copies of the document."""
+        if monotonic() < self._next_look:
+            return
+        self._next_look = monotonic() + LOOK_SECONDS
+        if self._last is not None:
+            self._asked.take_up(self._last)
+        try:
+            self._controller.publication.repair_copies()
+        except VendorError as error:
+            # A registry that is away keeps nobody from trading: its copies are repaired when it is back.
+            log.warning("the copies of the rollout document are not compared: %s", error)
 
     def _end_bar(self, as_of: datetime) -> bool:
         """Take up candidates at `as_of`, and say that the bar is done.

@@ -90,13 +90,13 @@ def test_a_row_changes_with_its_transition_or_not_at_all(stores: Settings) -> No
     document, step = first()
     after, next_step = challenged(document)
     with journal.take_role(control_role(MODEL)) as role:
-        journal.publish_document(document, None, (ROLLOUT_TRANSITION, step.body()), role)
+        journal.publish_document(document, None, [(ROLLOUT_TRANSITION, step.body())], role)
         with pytest.raises(RolloutConflictError, match="at generation 1, not at None"):
-            journal.publish_document(document, None, (ROLLOUT_TRANSITION, step.body()), role)
+            journal.publish_document(document, None, [(ROLLOUT_TRANSITION, step.body())], role)
         with pytest.raises(RolloutConflictError, match="does not follow"):
-            journal.publish_document(document, 1, (ROLLOUT_TRANSITION, step.body()), role)
+            journal.publish_document(document, 1, [(ROLLOUT_TRANSITION, step.body())], role)
         assert (journal.documents.read(MODEL), steps(journal)) == (document, [1])
-        journal.publish_document(after, 1, (ROLLOUT_TRANSITION, next_step.body()), role)
+        journal.publish_document(after, 1, [(ROLLOUT_TRANSITION, next_step.body())], role)
     assert (journal.documents.read(MODEL), steps(journal)) == (after, [1, 2])
     assert document_reader(stores).read(MODEL) == after
     assert document_reader(stores).read("bonds") is None

@@ -137,7 +137,7 @@ def open_loop(
             control=ModelControl(
                 history=market.past,
                 controller=controller,
-                log=PredictionLogReader(settings.paths.prediction_log, model, by_symbols=True),
+                log=PredictionLogReader(settings.locations.prediction_log, model, by_symbols=True),
                 watch=make_drift_watch(settings, world.journal, world.registry) if watched else None,
             ),
             runner=RequestRunner(settings, world.journal) if watched else None,

@@ -82,17 +82,17 @@ def check_drift_once(settings: Settings) -> dict[str, Any]:
     MissingStateError
         Where no prediction is logged yet, or there is no calibration.
     """
-    paths, model = settings.paths, settings.serving.model
+    locations, model = settings.locations, settings.serving.model
     journal = open_journal(settings, SystemClock())
     watch = make_drift_watch(settings, journal, configured_registry(settings))
     damaged: list[str] = []
     rows = PredictionLogReader(
-        paths.prediction_log, model, by_symbols=True, on_damage=lambda error: damaged.append(str(error))
+        locations.prediction_log, model, by_symbols=True, on_damage=lambda error: damaged.append(str(error))
     ).new()
     for line in damaged:
         log.warning("%s; the other files were checked", line)
     if not rows:
-        raise MissingStateError(f"no prediction of '{model}' is logged in {paths.prediction_log} yet")
+        raise MissingStateError(f"no prediction of '{model}' is logged in {locations.prediction_log} yet")
     journaled = [news for seen in live_features(rows, watch.universe_of) for news in watch.on_bar(*seen)]
     latest = watch.looks[-1] if watch.looks else None
     digits = len("2020-03-16T14:30") if watch.intraday else len("2020-03-16")

@@ -57,12 +57,14 @@ def drift_report(settings: str, model: str, run: str) -> str:
     from serving.log.prediction_log import PredictionLogReader
 
     chosen = settings_from_json(settings)
-    rows = PredictionLogReader(chosen.paths.prediction_log, model, by_symbols=True).new()
+    rows = PredictionLogReader(chosen.locations.prediction_log, model, by_symbols=True).new()
     universe_of = universe_lookup(configured_registry(chosen), model)
     found = live_features(rows, universe_of)
     logged = [(features, made) for _, features, made in found if features is not None]
     if not logged:
-        raise MissingStateError(f"no prediction of '{model}' is logged in {chosen.paths.prediction_log} yet")
+        raise MissingStateError(
+            f"no prediction of '{model}' is logged in {chosen.locations.prediction_log} yet"
+        )
     newest = logged[-1][1]
     path = chosen.paths.drift / f"{run}.html"
     try:

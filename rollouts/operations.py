@@ -90,7 +90,7 @@ def logged_predictions(settings: Settings, model: str, since: str | None) -> lis
     `since` is an ISO timestamp; None reads all.
     """
     moment = datetime.fromisoformat(since) if since else None
-    folder = settings.paths.prediction_log
+    folder = settings.locations.prediction_log
     return PredictionLogReader(folder, model, by_symbols=True, since=moment).new()
 
 

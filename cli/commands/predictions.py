@@ -43,17 +43,18 @@ def compact(
     from alphaloop.clock import SystemClock
     from alphaloop.settings import settings
     from cli import output
-    from serving.log.compaction import compact_log
+    from serving.log.compaction import compact_log, log_partitions
 
     chosen = settings.load_settings()
     days = chosen.serving.log_retention_days if keep_days is None else keep_days
     today = SystemClock().now().date()
     limit = today - timedelta(days=days) if days else date.min
     models: dict[str, Any] = {}
-    for folder in sorted(chosen.paths.prediction_log.glob("model=*")):
-        oldest = limit if limit == date.min else min(limit, _first_needed(chosen, folder.name) or limit)
-        report = compact_log(folder, today, oldest, dry_run=dry_run)
-        models[folder.name.removeprefix("model=")] = {
+    for partition in log_partitions(chosen.locations.prediction_log):
+        folder = partition.rpartition("/")[2]
+        oldest = limit if limit == date.min else min(limit, _first_needed(chosen, folder) or limit)
+        report = compact_log(partition, today, oldest, dry_run=dry_run)
+        models[folder.removeprefix("model=")] = {
             "merged": report.merged,
             "removed": report.removed,
             "superseded": report.superseded,
@@ -71,7 +72,7 @@ def compact(
                 f"{done['superseded']} leftovers {verb}removed"
             )
         if not models:
-            output.print_line(f"no prediction is logged in {chosen.paths.prediction_log}; nothing to do")
+            output.print_line(f"no prediction is logged in {chosen.locations.prediction_log}; nothing to do")
 
     output.print_result({"models": models, "dry_run": dry_run}, json, show)
 

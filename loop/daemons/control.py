@@ -114,7 +114,7 @@ class ControlDaemon:
         self._unfinished: datetime | None = None
         self._last: datetime | None = None
         self._told_waiting = False
-        self._log = PredictionLogReader(settings.paths.prediction_log, self._model, by_symbols=True)
+        self._log = PredictionLogReader(settings.locations.prediction_log, self._model, by_symbols=True)
         self._resume(settings)
 
     @property
@@ -212,7 +212,7 @@ class ControlDaemon:
             self._controller.catch_up(known, self._bars.upto(judged))
         # Rows of the last bar were read above with the others: they are read again from here on.
         self._log = PredictionLogReader(
-            settings.paths.prediction_log, self._model, by_symbols=True, since=last
+            settings.locations.prediction_log, self._model, by_symbols=True, since=last
         )
         self._control = ModelControl(self._bars.upto(judged), self._controller, self._log, self._watch)
         self._control.see(self._bars.at(last), answered=answered)

@@ -77,7 +77,7 @@ class InferenceCore:
         self._inputs = InputReader(reader, large_reader)
         self._log = prediction_log
         self._compactor = LogCompactor(
-            settings.paths.prediction_log, settings.serving.log_retention_days, space=prediction_log.space
+            settings.locations.prediction_log, settings.serving.log_retention_days, space=prediction_log.space
         )
         self._model_cache = ModelCache(registry, signing_key=settings.serving.signing_key)
         self._executor = PredictionExecutor(settings.serving, prediction_log, clock or SystemClock())
@@ -376,8 +376,8 @@ def build_core(settings: Settings) -> InferenceCore:
         configured_registry(settings),
         OnlineReader.from_settings(settings),
         PredictionLog(
-            settings.paths.prediction_log,
-            space=LogSpace(settings.paths.prediction_log, settings.serving.log_max_bytes),
+            settings.locations.prediction_log,
+            space=LogSpace(settings.locations.prediction_log, settings.serving.log_max_bytes),
         ),
         large_reader=OnlineReader.from_settings(settings, LARGE_CACHED_READS),
     )

@@ -1,30 +1,36 @@
 """Compaction of the prediction log: merges past days and removes old ones.
 
 The files of a past day become one. A merged file appears whole, with the names of its sources in its
-metadata, before the sources are removed. A process killed at any point loses nothing and duplicates nothing:
-readers go by those names, and the next compaction removes the sources that the killed one had left.
+metadata, before the sources are removed; its name is derived from theirs. A process killed at any point
+loses nothing and duplicates nothing: readers go by those names, and the next compaction removes the sources
+that the killed one had left.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-import os
 import threading
-import uuid
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import astuple, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alphaloop.clock import Clock, SystemClock
-from alphaloop.errors import DamagedStoreError
+from alphaloop.errors import AlphaloopError, DamagedStoreError
+from alphaloop.runtime.atomic_file import PARTIAL_SUFFIX
 from alphaloop.runtime.file_lock import exclusive_lock
+from alphaloop.storage.folder_store import FolderStore
+from alphaloop.storage.object_store import ObjectStore
+from alphaloop.storage.opening import open_store
+from alphaloop.storage.parquet import open_table
 from serving.log.disk_space import LogSpace
 from serving.log.prediction_row import DROPPED_KEY, SCHEMA
 from serving.log.reader import (
@@ -79,7 +85,7 @@ class CompactionReport:
 
 
 class LogCompactor:
-    """Background thread that compacts the log in `folder` once an hour.
+    """Background thread that compacts the log at `location` once an hour.
 
     Days older than `retention_days` are removed; 0 keeps all. If the log exceeds its `space`, the oldest
     files are removed within seconds.
@@ -87,13 +93,13 @@ class LogCompactor:
 
     def __init__(
         self,
-        folder: Path,
+        location: str | Path,
         retention_days: int = 0,
         clock: Clock | None = None,
         space: LogSpace | None = None,
     ) -> None:
-        self._folder, self._retention_days = Path(folder), retention_days
-        self._space = space or LogSpace(folder)
+        self._location, self._retention_days = str(location), retention_days
+        self._space = space or LogSpace(location)
         self._clock = clock or SystemClock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -115,13 +121,13 @@ class LogCompactor:
         """Compact and prune the logs of all models now. Failures are logged and skipped."""
         today = self._clock.now().date()
         oldest = today - timedelta(days=self._retention_days) if self._retention_days else date.min
-        for folder in sorted(self._folder.glob("model=*")):
+        for partition in self._partitions():
             if self._ending.is_set():
                 return
             try:
-                compact_log(folder, today, oldest)
-            except (OSError, pa.ArrowException, DamagedStoreError) as error:
-                log.warning("the prediction log in %s could not be compacted: %s", folder, error)
+                compact_log(partition, today, oldest)
+            except (OSError, pa.ArrowException, AlphaloopError) as error:
+                log.warning("the prediction log in %s could not be compacted: %s", partition, error)
 
     def enforce_space(self) -> None:
         """Remove the oldest files if the log exceeds its space."""
@@ -129,7 +135,7 @@ class LogCompactor:
             return
         try:
             removed = self._space.shrink()
-        except OSError as error:
+        except (OSError, AlphaloopError) as error:
             log.warning("old files of the prediction log could not be removed: %s", error)
             return
         log.warning(
@@ -137,10 +143,17 @@ class LogCompactor:
             removed,
         )
 
+    def _partitions(self) -> list[str]:
+        try:
+            return log_partitions(self._location)
+        except AlphaloopError as error:
+            log.warning("the prediction log in %s could not be listed: %s", self._location, error)
+            return []
+
     def _run(self) -> None:
         while True:
             self.compact_all()
-            with suppress(OSError):
+            with suppress(OSError, AlphaloopError):
                 self._space.measure()
             for _ in range(int(COMPACTION_SECONDS / SPACE_CHECK_SECONDS)):
                 self.enforce_space()
@@ -148,21 +161,28 @@ class LogCompactor:
                     return
 
 
-def compact_log(
-    folder: Path, today: date, oldest: date = date.min, *, dry_run: bool = False
-) -> CompactionReport:
-    """Merge the files of each day before `today` in one model's `folder`.
+def log_partitions(location: str | Path) -> list[str]:
+    """Return the folder or URL of each model that a log holds rows of, in order."""
+    names = open_store(location).names("model=")
+    return [f"{location}/{one}" for one in sorted({name.partition("/")[0] for name in names})]
 
-    Days before `oldest` are removed. Does nothing while another process compacts the folder. Returns what
-    was done, or with `dry_run` what would be.
+
+def compact_log(
+    location: str | Path | ObjectStore, today: date, oldest: date = date.min, *, dry_run: bool = False
+) -> CompactionReport:
+    """Merge the files of each day before `today` in one model's folder, or below its URL.
+
+    Days before `oldest` are removed. Does nothing while another process of this machine compacts the folder.
+    In a bucket two processes may compact at once: the names of merged files are derived, and so are the same.
+    Returns what was done, or with `dry_run` what would be.
     """
-    with exclusive_lock(folder / LOCK_FILE, wait=False) as mine:
+    store = open_store(location)
+    with _alone(store) as mine:
         if not mine:
             return CompactionReport(busy=True)
-        if not dry_run:
-            for leftover in folder.glob(f"{MERGED_PREFIX}*{UNFINISHED_SUFFIX}"):
-                leftover.unlink()
-        found = _files(folder, today)
+        if not dry_run and isinstance(store, FolderStore):
+            _remove_unfinished(store.folder)
+        found = _files(store, today)
         kept = _without_superseded(found)
         superseded = [file for file in found if file not in kept]
         days: dict[date, list[LogFile]] = defaultdict(list)
@@ -175,42 +195,55 @@ def compact_log(
             if day not in old and (len(files) > 1 or not _is_merged(files[0]))
         }
         if not dry_run:
-            _remove(folder, superseded)
+            _remove(store, superseded)
             for day in sorted(old.keys() | due.keys()):
                 if day in old:
-                    _remove(folder, old[day])
+                    _remove(store, old[day])
                 else:
-                    _merge(folder, day, due[day])
+                    _merge(store, day, due[day])
         merged, removed = (sum(map(len, group.values())) for group in (due, old))
         return CompactionReport(merged, removed, len(superseded))
 
 
-def _files(folder: Path, today: date) -> list[LogFile]:
+def _alone(store: ObjectStore) -> AbstractContextManager[Any]:
+    """Keep other processes of this machine from the folder."""
+    if not isinstance(store, FolderStore):
+        return nullcontext(True)
+    return exclusive_lock(store.folder / LOCK_FILE, wait=False)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove the merged files that killed compactions left unfinished."""
+    for pattern in (f"{MERGED_PREFIX}*{UNFINISHED_SUFFIX}", f".{MERGED_PREFIX}*{PARTIAL_SUFFIX}"):
+        for leftover in folder.glob(pattern):
+            leftover.unlink(missing_ok=True)
+
+
+def _files(store: ObjectStore, today: date) -> list[LogFile]:
     files = []
-    for entry in sorted(os.scandir(folder), key=lambda one: one.name):
-        if not entry.name.endswith(SUFFIX):
+    for one in store.listed():
+        if not one.name.endswith(SUFFIX):
             continue
-        path = folder / entry.name
-        if entry.name.startswith(MERGED_PREFIX):
-            day = date.fromisoformat(entry.name.removeprefix(MERGED_PREFIX)[:10])
-            files.append(LogFile(entry.name, day, tuple(read_log_parts(path))))
-        elif datetime.fromtimestamp(entry.stat().st_mtime, UTC).date() < today:
+        if one.name.startswith(MERGED_PREFIX):
+            day = date.fromisoformat(one.name.removeprefix(MERGED_PREFIX)[:10])
+            files.append(LogFile(one.name, day, tuple(read_log_parts(store, one.name))))
+        elif one.written.date() < today:
             try:
-                files.append(_describe_file(path))
+                files.append(_describe_file(store, one.name))
             except DamagedStoreError as error:
                 log.warning("left out of compaction: %s", error)
     return [file for file in files if file.day < today]
 
 
-def _describe_file(path: Path) -> LogFile:
+def _describe_file(store: ObjectStore, name: str) -> LogFile:
     """Describe a file as its writer left it, by the day of its first row."""
     try:
-        metadata = pq.read_metadata(path)
+        metadata = open_table(store, name).metadata
         first = metadata.row_group(0).column(SCHEMA.get_field_index("logged_at")).statistics.min
         dropped = int((metadata.metadata or {}).get(DROPPED_KEY, b"0"))
     except (pa.ArrowException, IndexError, AttributeError, ValueError) as error:
-        raise damaged_log_error(path, error) from error
-    return LogFile(path.name, first.date(), (LogPart(path.name, metadata.num_rows, dropped),))
+        raise damaged_log_error(store.address(name), error) from error
+    return LogFile(name, first.date(), (LogPart(name, metadata.num_rows, dropped),))
 
 
 def _without_superseded(files: list[LogFile]) -> list[LogFile]:
@@ -234,27 +267,27 @@ def _is_merged(file: LogFile) -> bool:
     return file.name.startswith(MERGED_PREFIX)
 
 
-def _merge(folder: Path, day: date, files: list[LogFile]) -> None:
+def _merge(store: ObjectStore, day: date, files: list[LogFile]) -> None:
     files = sorted(files, key=lambda file: file.name)
     parts = [part for file in files for part in file.parts]
     sources = json.dumps([astuple(part) for part in parts]).encode()
-    path = folder / f"{MERGED_PREFIX}{day.isoformat()}-{uuid.uuid4().hex[:12]}{SUFFIX}"
-    unfinished = path.with_suffix(UNFINISHED_SUFFIX)
     schema = SCHEMA.with_metadata({SOURCES_KEY: sources})
-    with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-        for table in _groups(folder, files):
-            writer.write_table(table.cast(SCHEMA).replace_schema_metadata(schema.metadata))
-    _make_durable(unfinished)
-    os.replace(unfinished, path)
-    _make_durable(folder)
-    _remove(folder, files)
+
+    def write(path: Path) -> None:
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            for table in _groups(store, files):
+                writer.write_table(table.cast(SCHEMA).replace_schema_metadata(schema.metadata))
+
+    name = f"{MERGED_PREFIX}{day.isoformat()}-{hashlib.sha256(sources).hexdigest()[:12]}{SUFFIX}"
+    store.create_by(name, write, durable=True)
+    _remove(store, [file for file in files if file.name != name])
 
 
-def _groups(folder: Path, files: list[LogFile]) -> Iterator[pa.Table]:
+def _groups(store: ObjectStore, files: list[LogFile]) -> Iterator[pa.Table]:
     """Yield the rows of `files` in order, in tables large enough to compress well."""
     tables: list[pa.Table] = []
     for file in files:
-        tables.append(read_log_table(folder / file.name).replace_schema_metadata(None))
+        tables.append(read_log_table(store, file.name).replace_schema_metadata(None))
         if sum(len(table) for table in tables) >= GROUP_ROWS:
             yield pa.concat_tables(tables)
             tables = []
@@ -262,15 +295,6 @@ def _groups(folder: Path, files: list[LogFile]) -> Iterator[pa.Table]:
         yield pa.concat_tables(tables)
 
 
-def _remove(folder: Path, files: list[LogFile]) -> None:
+def _remove(store: ObjectStore, files: list[LogFile]) -> None:
     for file in files:
-        (folder / file.name).unlink(missing_ok=True)
-
-
-def _make_durable(path: Path) -> None:
-    """Sync `path` to disk before any file that it replaces is removed."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        store.delete(file.name)

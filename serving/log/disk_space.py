@@ -1,4 +1,4 @@
-"""Disk space of the prediction log: bytes used, and their limit.
+"""Space of the prediction log: bytes used, and their limit.
 
 Rows of inputs from clients may take half of the limit, so that no client can push out the rows that evidence
 and drift are computed from. Beyond the limit the oldest files are removed.
@@ -6,8 +6,10 @@ and drift are computed from. Beyond the limit the oldest files are removed.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from alphaloop.storage.object_store import StoredObject
+from alphaloop.storage.opening import open_store
 
 SUFFIX = ".parquet"
 # Share of the limit that remains after old files are removed, so that not every new file removes one.
@@ -15,14 +17,14 @@ SHRINK_TARGET = 0.9
 
 
 class LogSpace:
-    """Disk space of the log in `folder`: at most `max_bytes`; 0 sets no limit.
+    """Space of the log at `location`, a folder or `s3://bucket/prefix`: at most `max_bytes`; 0 sets no limit.
 
     `used` is the last measurement plus the bytes written here since; files of other writers are included when
     it is measured.
     """
 
-    def __init__(self, folder: Path, max_bytes: int = 0) -> None:
-        self._folder, self._max_bytes = Path(folder), max_bytes
+    def __init__(self, location: str | Path, max_bytes: int = 0) -> None:
+        self._store, self._max_bytes = open_store(location), max_bytes
         self.used = 0
 
     @property
@@ -40,33 +42,24 @@ class LogSpace:
         self.used += written
 
     def measure(self) -> None:
-        """Count the bytes of all files on disk."""
-        self.used = sum(size for _, size, _ in self._files())
+        """Count the bytes of all files."""
+        self.used = sum(file.size for file in self._files())
 
     def shrink(self) -> int:
         """Remove the oldest files until the rest fits, never the newest; return the number removed."""
-        files = sorted(self._files())
-        self.used = sum(size for _, size, _ in files)
+        files = self._files()
+        self.used = sum(file.size for file in files)
         removed = 0
         if self.exceeded:
-            for _, size, path in files[:-1]:
+            for file in files[:-1]:
                 if self.used <= SHRINK_TARGET * self._max_bytes:
                     break
-                path.unlink(missing_ok=True)
-                self.used -= size
+                self._store.delete(file.name)
+                self.used -= file.size
                 removed += 1
         return removed
 
-    def _files(self) -> list[tuple[float, int, Path]]:
-        """Return time of writing, size and path of each file."""
-        files = []
-        for folder in self._folder.glob("model=*"):
-            for entry in os.scandir(folder):
-                if entry.name.endswith(SUFFIX):
-                    try:
-                        stat = entry.stat()
-                    except FileNotFoundError:
-                        # Merged into another file meanwhile.
-                        continue
-                    files.append((stat.st_mtime, stat.st_size, Path(entry.path)))
-        return files
+    def _files(self) -> list[StoredObject]:
+        """Return the files of every model, the oldest first."""
+        files = [one for one in self._store.listed("model=") if one.name.endswith(SUFFIX)]
+        return sorted(files, key=lambda file: (file.written, file.size))

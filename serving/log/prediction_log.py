@@ -1,15 +1,14 @@
 """Prediction log: every prediction as a Parquet row, written in a background thread.
 
-Files are `<folder>/model=<name>/<writer>-<number>.parquet`. A file appears whole or not at all, and is never
-changed. The queue is bounded in rows and bytes, the files in bytes (`serving.log.disk_space`): beyond that a
-row is dropped and counted, never the request. Each file's metadata holds the count, so that a reader knows
-that the log is incomplete. Files of past days are merged (`serving.log.compaction`).
+Files are `<location>/model=<name>/<writer>-<number>.parquet`. A file appears whole or not at all, and is
+never changed. The queue is bounded in rows and bytes, the files in bytes (`serving.log.disk_space`): beyond
+that a row is dropped and counted, never the request. Each file's metadata holds the count, so that a reader
+knows that the log is incomplete. Files of past days are merged (`serving.log.compaction`).
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import uuid
 from collections import deque
@@ -17,11 +16,20 @@ from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from alphaloop.clock import monotonic
+from alphaloop.errors import AlphaloopError, VendorError
+from alphaloop.storage.opening import open_store
+from alphaloop.storage.parquet import table_bytes
 from serving.log.disk_space import LogSpace
-from serving.log.prediction_row import DROPPED_KEY, SCHEMA, PredictionRow, partition_folder, rows_to_table
+from serving.log.prediction_row import (
+    DROPPED_KEY,
+    SCHEMA,
+    PredictionRow,
+    partition_folder,
+    partition_name,
+    rows_to_table,
+)
 from serving.log.reader import PredictionLogReader
 
 log = logging.getLogger(__name__)
@@ -36,6 +44,8 @@ MAX_SENT_BYTES = 2**20
 # Rows of so many bytes are written at once: building their table is one call that blocks all threads.
 FLUSH_BYTES = 4 * 2**20
 DEFAULT_FLUSH_SECONDS = 0.25
+# Pause after a bucket did not answer.
+RETRY_SECONDS = 1.0
 IDLE_SECONDS = 0.02
 
 
@@ -48,8 +58,9 @@ class PredictionLog:
 
     Parameters
     ----------
-    folder : Path
-        Folder of the log.
+    location : str or Path
+        Folder of the log, or `s3://bucket/prefix`. While a bucket is away, rows wait within the limits in
+        memory.
     capacity : int
         Maximum number of rows in the queue.
     flush_seconds : float
@@ -60,20 +71,20 @@ class PredictionLog:
 
     def __init__(
         self,
-        folder: Path,
+        location: str | Path,
         capacity: int = DEFAULT_CAPACITY,
         flush_seconds: float = DEFAULT_FLUSH_SECONDS,
         space: LogSpace | None = None,
     ) -> None:
-        self._folder, self._flush_seconds = Path(folder), flush_seconds
-        self._capacity, self.space = capacity, space or LogSpace(folder)
+        self._store, self._flush_seconds = open_store(location), flush_seconds
+        self._capacity, self.space = capacity, space or LogSpace(location)
         self._waiting_bytes = self._pending_bytes = 0
         # Polled at intervals: waking the thread for each row would cost the request more than all the rest
         # of logging.
         self._queue: deque[PredictionRow] = deque()
         self._pending: dict[str, list[PredictionRow]] = {}
         self._bars: dict[str, datetime] = {}
-        self._since = 0.0
+        self._since = self._retry_at = 0.0
         self._writer, self._files = uuid.uuid4().hex[:12], 0
         self._counting = threading.Lock()
         self.dropped = 0
@@ -144,6 +155,8 @@ class PredictionLog:
         return True
 
     def _flush(self) -> None:
+        if monotonic() < self._retry_at and not self._ending.is_set():
+            return
         pending, self._pending = self._pending, {}
         self._pending_bytes = 0
         for model, rows in pending.items():
@@ -155,28 +168,43 @@ class PredictionLog:
         Any error is caught: rows that cannot be written must not stop the thread.
         """
         try:
-            self._write_file(partition_folder(self._folder, model), rows)
-        except (OSError, pa.ArrowException) as error:
+            self._write_file(model, rows)
+        except VendorError as error:
+            if not self._ending.is_set():
+                self._wait_with(model, rows, error)
+                return
+            self._lose(model, rows, error)
+        except (OSError, pa.ArrowException, AlphaloopError) as error:
             self._lose(model, rows, error)
         except Exception as error:
             log.exception("rows that no file of the prediction log can hold:")
             self._lose(model, rows, error)
-        finally:
-            self._release_bytes(sum(row.size_bytes for row in rows))
+        self._release_bytes(sum(row.size_bytes for row in rows))
 
-    def _write_file(self, folder: Path, rows: list[PredictionRow]) -> None:
-        path = folder / f"{self._writer}-{self._files:08d}.parquet"
-        unfinished = path.with_suffix(".unfinished")
-        self._files += 1
+    def _wait_with(self, model: str, rows: list[PredictionRow], error: VendorError) -> None:
+        """Keep rows that a bucket did not take, for another attempt under the same name."""
+        log.warning("predictions of %r wait, since the log does not take them: %s", model, error)
+        self._pending[model] = [*rows, *self._pending.get(model, [])]
+        self._pending_bytes += sum(row.size_bytes for row in rows)
+        self._retry_at = monotonic() + RETRY_SECONDS
+
+    def _write_file(self, model: str, rows: list[PredictionRow]) -> None:
         metadata = {DROPPED_KEY: str(self.dropped).encode()}
-        folder.mkdir(parents=True, exist_ok=True)
-        pq.write_table(rows_to_table(rows).replace_schema_metadata(metadata), unfinished, compression="zstd")
-        self.space.add(unfinished.stat().st_size)
-        os.replace(unfinished, path)
+        content = table_bytes(rows_to_table(rows).replace_schema_metadata(metadata), compression="zstd")
+        name = f"{self._writer}-{self._files:08d}.parquet"
+        self._store.create(f"{partition_name(model)}/{name}", content)
+        self._files += 1
+        self.space.add(len(content))
 
     def _lose(self, model: str, rows: list[PredictionRow], error: Exception) -> None:
         self._drop(len(rows))
-        log.error("%d predictions of %r could not be logged in %s: %s", len(rows), model, self._folder, error)
+        log.error(
+            "%d predictions of %r could not be logged in %s: %s",
+            len(rows),
+            model,
+            self._store.location,
+            error,
+        )
 
     def _release_bytes(self, size: int) -> None:
         with self._counting:

@@ -114,7 +114,17 @@ class PredictionRow:
 
 def partition_folder(folder: Path, model: str) -> Path:
     """Return the folder of one model's rows, named as a Hive partition."""
-    return folder / f"model={quote(model, safe='')}"
+    return folder / partition_name(model)
+
+
+def partition_location(location: str | Path, model: str) -> str:
+    """Return the folder or URL of one model's rows."""
+    return f"{str(location).rstrip('/')}/{partition_name(model)}"
+
+
+def partition_name(model: str) -> str:
+    """Return the name of one model's rows within the log, a Hive partition."""
+    return f"model={quote(model, safe='')}"
 
 
 def rows_to_table(rows: list[PredictionRow]) -> pa.Table:

@@ -7,29 +7,31 @@ rows it has returned already, even if the source files are still there, or gone.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import compute
 
 from alphaloop.clock import monotonic, sleep
 from alphaloop.errors import DamagedStoreError
+from alphaloop.storage.object_store import ObjectStore
+from alphaloop.storage.opening import open_store
+from alphaloop.storage.parquet import open_table
 from serving.log.prediction_row import (
     DROPPED_KEY,
     PredictionRow,
     complete_table,
-    partition_folder,
+    partition_location,
     row_from_dict,
 )
 
 SOURCES_KEY = b"alphaloop.sources"
 MERGED_PREFIX = "merged-"
 SUFFIX = ".parquet"
+POLL_SECONDS, SHARED_POLL_SECONDS = 0.005, 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,8 @@ class PredictionLogReader:
 
     Parameters
     ----------
-    folder : Path
-        Folder of the log.
+    location : str or Path
+        Folder of the log, or `s3://bucket/prefix`.
     model : str
         Name of the model.
     by_symbols : bool
@@ -71,14 +73,14 @@ class PredictionLogReader:
 
     def __init__(
         self,
-        folder: Path,
+        location: str | Path,
         model: str,
         *,
         by_symbols: bool = False,
         since: datetime | None = None,
         on_damage: Callable[[DamagedStoreError], None] | None = None,
     ) -> None:
-        self._folder = partition_folder(Path(folder), model)
+        self._store = open_store(partition_location(location, model))
         self._by_symbols, self._since = by_symbols, since
         self._on_damage = on_damage
         self._damaged: set[str] = set()
@@ -124,7 +126,7 @@ class PredictionLogReader:
         while not any(row.as_of is not None and row.as_of >= as_of for row in rows):
             if monotonic() >= deadline:
                 break
-            sleep(0.005)
+            sleep(SHARED_POLL_SECONDS if self._store.shared else POLL_SECONDS)
             rows += self.new()
         return rows
 
@@ -161,17 +163,15 @@ class PredictionLogReader:
         return name not in self._seen and name not in rows_by_file and name not in self._damaged
 
     def _files(self) -> list[str]:
-        if not self._folder.is_dir():
-            return []
-        return sorted(entry.name for entry in os.scandir(self._folder) if entry.name.endswith(SUFFIX))
+        return [name for name in self._store.names() if name.endswith(SUFFIX)]
 
     def _parts(self, name: str) -> list[LogPart]:
         if name not in self._merged:
-            self._merged[name] = read_log_parts(self._folder / name)
+            self._merged[name] = read_log_parts(self._store, name)
         return self._merged[name]
 
     def _read_single(self, name: str, rows_by_file: dict[str, list[PredictionRow]]) -> None:
-        table = read_log_table(self._folder / name)
+        table = read_log_table(self._store, name)
         self._count(name, int((table.schema.metadata or {}).get(DROPPED_KEY, b"0")))
         rows_by_file[name] = self._rows(table)
 
@@ -179,7 +179,7 @@ class PredictionLogReader:
         parts, first = self._parts(name), 0
         if not any(self._is_new(part.name, rows_by_file) for part in parts):
             return
-        table = read_log_table(self._folder / name)
+        table = read_log_table(self._store, name)
         for part in parts:
             if self._is_new(part.name, rows_by_file):
                 self._count(part.name, part.dropped)
@@ -198,28 +198,28 @@ class PredictionLogReader:
         self._drops[writer] = max(dropped, self._drops.get(writer, 0))
 
 
-def read_log_table(path: Path) -> pa.Table:
+def read_log_table(store: ObjectStore, name: str) -> pa.Table:
     """Read a file of the log; raise `DamagedStoreError`, or `FileNotFoundError` if it is gone."""
     try:
         # Not through the dataset API, which would add the folder's `model=` as a second column.
-        return complete_table(pq.ParquetFile(path).read())
+        return complete_table(open_table(store, name).read())
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:
-        raise damaged_log_error(path, error) from error
+        raise damaged_log_error(store.address(name), error) from error
 
 
-def read_log_parts(path: Path) -> list[LogPart]:
+def read_log_parts(store: ObjectStore, name: str) -> list[LogPart]:
     """Read the list of a merged file's sources; raise as `read_log_table` does."""
     try:
-        metadata = pq.read_metadata(path).metadata or {}
+        metadata = open_table(store, name).metadata.metadata or {}
         return [LogPart(*values) for values in json.loads(metadata[SOURCES_KEY])]
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
-        raise damaged_log_error(path, error) from error
+        raise damaged_log_error(store.address(name), error) from error
 
 
-def damaged_log_error(path: Path, error: Exception) -> DamagedStoreError:
+def damaged_log_error(path: str, error: Exception) -> DamagedStoreError:
     """Build the error for a file that cannot be read."""
     return DamagedStoreError(f"the prediction log {path} cannot be read: {error}; move it away")

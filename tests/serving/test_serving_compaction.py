@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from alphaloop.clock import ReplayClock, sleep
+from alphaloop.runtime import atomic_file
 from alphaloop.runtime.processes import child_environment
 from serving.log import compaction
 from serving.log.compaction import LogCompactor, compact_log
@@ -136,7 +137,7 @@ def end():
     time.sleep(seconds)
     os.kill(os.getpid(), signal.SIGKILL)
 threading.Thread(target=end, daemon=True).start()
-log_compaction.compact(Path(sys.argv[1]), date(2024, 6, 1))
+log_compaction.compact_log(Path(sys.argv[1]), date(2024, 6, 1))
 """
 
 
@@ -163,8 +164,8 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(
 
     with monkeypatch.context() as patch:
         patch.setattr(compaction, "read_log_table", dying(compaction.read_log_table))
-        patch.setattr(compaction, "_make_durable", dying(compaction._make_durable))
-        patch.setattr(compaction.os, "replace", dying(os.replace))
+        patch.setattr(atomic_file, "_sync", dying(atomic_file._sync))
+        patch.setattr(atomic_file.os, "link", dying(os.link))
         patch.setattr(Path, "unlink", dying(Path.unlink))
         with suppress(KilledError):
             compact_log(folder, date(2024, 6, 1))
@@ -173,7 +174,7 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(
     compact_log(folder, date(2024, 6, 1))
     assert ids(PredictionLogReader(tmp_path, MODEL).new()) == expected
     assert len(files(tmp_path)) == 1
-    assert list(folder.glob("*.unfinished")) == []
+    assert sorted(one.name for one in folder.iterdir()) == sorted([*files(tmp_path), compaction.LOCK_FILE])
 
 
 def test_a_day_of_one_file_is_not_doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

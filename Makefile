@@ -27,7 +27,7 @@ export OMP_NUM_THREADS ?= 1
 # Where it is set, each of the hundreds of children of the tests compiles all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test coverage test-long release-check cases mended mutants docs docs-check lint bench constraints clean
+.PHONY: help install demo test coverage test-long release-check cases mended mutants docs docs-check lint bench bench-long constraints clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ lint: $(STAMP)  ## ruff, mypy, import contracts, sole importers, the site of the
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/architecture
+
+bench-long: $(STAMP)  ## what a bar costs after years, and a drift check of two years of log
+	$(BIN)/python benchmarks/long_running.py
 
 bench: $(STAMP)  ## benchmarks against floors and peers; the output is kept in docs/evidence/bench.txt
 	@mkdir -p $(EVIDENCE)

@@ -123,11 +123,8 @@ class DriftMonitor:
             return None
         compared = list(compare_features(self.calibration, self._reference, list(self._window)))
         drifted = tuple(one.name for one in compared if one.drifted)
-        unseen = tuple(
-            one.name
-            for one in compared
-            if np.isnan(one.distance) and one.name not in self.calibration.unwatched
-        )
+        unwatched = frozenset(self.calibration.unwatched)
+        unseen = tuple(one.name for one in compared if np.isnan(one.distance) and one.name not in unwatched)
         share = len(drifted) / expected
         flagged = share >= self.calibration.share
         return DriftResult(
@@ -148,12 +145,14 @@ def compare_features(
     """Compare each feature of a window of `[symbols, features]` with its own reference."""
     slots = sum(len(bar) for bar in window)
     aligned = len({len(bar) for bar in window}) == 1
+    unwatched = frozenset(calibration.unwatched)
+    counts = np.sum([np.isfinite(bar).sum(axis=0) for bar in window], axis=0)
     for column, name in enumerate(calibration.features):
         values = [bar[:, column] for bar in window]
-        seen = sum(int(np.isfinite(one).sum()) for one in values)
+        seen = int(counts[column])
         expected = calibration.values_expected(column, slots)
         usual, distance = calibration.usual_persistence(column), float("nan")
-        if seen >= MIN_OBSERVED_SHARE * expected and name not in calibration.unwatched:
+        if seen >= MIN_OBSERVED_SHARE * expected and name not in unwatched:
             if usual is None:
                 distance = reference[column].distance(np.concatenate(values))
             elif aligned:

@@ -202,7 +202,8 @@ def read_log_table(store: ObjectStore, name: str) -> pa.Table:
     """Read a file of the log; raise `DamagedStoreError`, or `FileNotFoundError` if it is gone."""
     try:
         # Not through the dataset API, which would add the folder's `model=` as a second column.
-        return complete_table(open_table(store, name).read())
+        # Without threads, because a file holds a few rows, and starting threads costs more than reading them.
+        return complete_table(open_table(store, name).read(use_threads=False))
     except FileNotFoundError:
         raise
     except (OSError, pa.ArrowException) as error:

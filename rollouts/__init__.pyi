@@ -12,8 +12,8 @@ from .evidence.sequential import PairedTest as PairedTest
 from .operations import abort_rollout as abort_rollout
 from .operations import make_controller as make_controller
 from .operations import promote_challenger as promote_challenger
-from .policy import RolloutPolicy as RolloutPolicy
-from .policy import make_rollout_policy as make_rollout_policy
+from .rollout_policy_settings import RolloutPolicy as RolloutPolicy
+from .rollout_policy_settings import make_rollout_policy as make_rollout_policy
 from .transition import RolloutOutcome as RolloutOutcome
 from .transition import Transition as Transition
 from .validation.bootstrap import stationary_bootstrap as stationary_bootstrap

@@ -34,10 +34,10 @@ from rollouts.evidence.expected_ranges import ranges_from_card
 from rollouts.evidence.guards import Guards
 from rollouts.evidence.observation import ObservationBuilder
 from rollouts.evidence.score_parity import ScoreRecomputation
-from rollouts.policy import RolloutPolicy
 from rollouts.publication import RolloutPublisher
+from rollouts.rollback_decision import Move
+from rollouts.rollout_policy_settings import RolloutPolicy
 from rollouts.run import RolloutRun
-from rollouts.stages import Move
 from rollouts.start import StartRequest, first_champion_document
 from rollouts.status import RolloutEvidence, RolloutStatus, rollout_key
 from rollouts.transition import RolloutOutcome, Transition, make_transition

@@ -34,8 +34,8 @@ from rollouts.controller import RolloutController
 from rollouts.evidence.guards import Guards
 from rollouts.evidence.score_parity import ScoreRecomputation
 from rollouts.metrics import RolloutCollector
-from rollouts.policy import RolloutPolicy, make_rollout_policy
 from rollouts.requests import RequestedAction, RequestQueue, RolloutRequest, act_or_ask
+from rollouts.rollout_policy_settings import RolloutPolicy, make_rollout_policy
 from rollouts.run import RolloutRun
 from rollouts.transition import ROLLOUT_TRANSITION, Transition
 from rollouts.validation.power import bars_to_find

@@ -12,8 +12,8 @@ from models.registry.card import Card
 from rollouts.evidence.evidence_ledger import EvidenceLedger, EvidenceVerdict
 from rollouts.evidence.frame_cache import FrameCache
 from rollouts.evidence.observation import ObservationBuilder
-from rollouts.policy import RolloutPolicy
-from rollouts.stages import Move, RolloutStage, next_move
+from rollouts.rollback_decision import Move, RolloutStage, decide_after_bar
+from rollouts.rollout_policy_settings import RolloutPolicy
 from rollouts.validation.power import BarRequirements, bars_required
 from serving.log.prediction_log import PredictionRow
 
@@ -79,18 +79,4 @@ class RolloutRun:
 
     def move(self, document: RolloutDocument) -> tuple[Move, EvidenceVerdict]:
         """Choose the next move of `document`'s rollout, with the verdict behind it."""
-        stage, ledger = self.stage(document), self.ledger
-        verdict = ledger.measured_verdict() if stage.fixed else ledger.verdict()
-        move = next_move(
-            stage,
-            self.policy,
-            against=verdict.action == "rollback",
-            favour=verdict.action == "promote",
-            not_worse=bool(ledger.layers.not_worse()[0]),
-        )
-        if move is Move.PROMOTE and verdict.action != "promote":
-            return move, ledger.non_inferiority()
-        if move is Move.EXPIRE:
-            what = "the comparison ended after" if stage.fixed else "no verdict within"
-            return move, EvidenceVerdict(reason=f"{what} {self.policy.max_bars} bars; the champion stays")
-        return move, verdict
+        return decide_after_bar(self.stage(document), self.policy, self.ledger)

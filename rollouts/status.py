@@ -10,7 +10,7 @@ from datetime import datetime
 from alphaloop.rollout_document import RolloutDocument, RolloutKind
 from rollouts.evidence.layers import EvidenceLayers
 from rollouts.evidence.sequential import BettingTest, MixedTest
-from rollouts.policy import RolloutPolicy
+from rollouts.rollout_policy_settings import RolloutPolicy
 from rollouts.run import RolloutRun
 
 TEST_DIRECTIONS = ("against", "favour", "not_worse")

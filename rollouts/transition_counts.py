@@ -12,7 +12,7 @@ from alphaloop.journal.record import Record
 from alphaloop.journal.store import Journal
 from alphaloop.journal.streams import CONTROL_STREAM
 from alphaloop.rollout_document import RolloutState
-from rollouts.policy import RolloutPolicy
+from rollouts.rollout_policy_settings import RolloutPolicy
 from rollouts.transition import ROLLOUT_TRANSITION, RolloutOutcome
 
 LAYERS = ("recomputation", "guard", *RolloutPolicy.SHARES)

@@ -22,7 +22,7 @@ from rollouts.evidence.expected_ranges import ExpectedRanges
 from rollouts.evidence.layers import EvidenceLayers, PairedMeasurements
 from rollouts.evidence.live_performance import BarPerformance, PerformanceTracker
 from rollouts.evidence.sequential import BettingTest, MixedTest
-from rollouts.policy import RolloutPolicy
+from rollouts.rollout_policy_settings import RolloutPolicy
 
 Vector = npt.NDArray[np.float64]
 

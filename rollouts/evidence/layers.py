@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from rollouts.evidence.expected_ranges import MAX_CORRELATION, ExpectedRange, ExpectedRanges
 from rollouts.evidence.sequential import BURN_IN_VALUES, BettingTest, MixedTest, PairedTest, clip_scaled
-from rollouts.policy import RolloutPolicy
+from rollouts.rollout_policy_settings import RolloutPolicy
 
 Vector = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

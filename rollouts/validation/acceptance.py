@@ -15,8 +15,8 @@ from features.feature_set import default_feature_set
 from marketdata.sources.registry import find_source
 from models.evaluation.walk_forward import EvaluationPolicy
 from rollouts.evidence.expected_ranges import AGREEMENT_MARGIN
-from rollouts.policy import RolloutPolicy, make_rollout_policy
-from rollouts.stages import Move
+from rollouts.rollback_decision import Move
+from rollouts.rollout_policy_settings import RolloutPolicy, make_rollout_policy
 from rollouts.validation.faults import (
     FaultStudy,
     pair_with_refit,

@@ -17,8 +17,8 @@ from features.feature_set import default_feature_set
 from marketdata.configured_source import chosen_start
 from marketdata.sources.registry import find_source
 from models.evaluation.walk_forward import EvaluationPolicy
-from rollouts.policy import RolloutPolicy, make_rollout_policy
-from rollouts.stages import Move
+from rollouts.rollback_decision import Move
+from rollouts.rollout_policy_settings import RolloutPolicy, make_rollout_policy
 from rollouts.validation.faults import with_five_fold_turnover
 from rollouts.validation.pair_outcomes import PairOutcomes, make_track, pair_tracks, signal_scores
 from rollouts.validation.simulation import SimulatedRollouts, simulate_on_bootstrap

@@ -13,7 +13,7 @@ from alphaloop.statistics.matured_labels import BARS_TO_MATURE
 from rollouts.evidence.expected_ranges import AGREEMENT_MARGIN, ExpectedRanges
 from rollouts.evidence.layers import CLEARING_ALPHA, BehaviourTest, CostTest, PairedMeasurements
 from rollouts.evidence.sequential import PairedTest
-from rollouts.policy import RolloutPolicy
+from rollouts.rollout_policy_settings import RolloutPolicy
 
 Vector = npt.NDArray[np.float64]
 

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from alphaloop.statistics.matured_labels import BARS_TO_MATURE
 from rollouts.evidence.expected_ranges import ExpectedRanges
 from rollouts.evidence.layers import EvidenceLayers, PairedMeasurements
-from rollouts.policy import RolloutPolicy
-from rollouts.stages import Move, RolloutStage, next_move
+from rollouts.rollback_decision import Move, RolloutStage, next_move
+from rollouts.rollout_policy_settings import RolloutPolicy
 from rollouts.validation.bootstrap import Indices, stationary_bootstrap
 from rollouts.validation.pair_outcomes import PairOutcomes
 from rollouts.validation.power import BarRequirements, bars_required

@@ -10,8 +10,8 @@ import pytest
 
 from alphaloop.errors import InputError
 from alphaloop.settings.settings import Settings, load_settings
-from rollouts.policy import make_rollout_policy
-from rollouts.stages import Move
+from rollouts.rollback_decision import Move
+from rollouts.rollout_policy_settings import make_rollout_policy
 from rollouts.validation import operating_characteristics
 from rollouts.validation.acceptance import EQUAL_BARS, LIVE_FROM, MONTHS, AcceptanceResult, AcceptanceStudy
 from rollouts.validation.bootstrap import stationary_bootstrap

@@ -16,7 +16,7 @@ from rollouts.evidence.evidence_ledger import EvidenceLedger, Observation
 from rollouts.evidence.expected_ranges import ExpectedRanges
 from rollouts.evidence.live_performance import PerformanceTracker
 from rollouts.evidence.paper_book import PaperBook
-from rollouts.policy import RolloutPolicy
+from rollouts.rollout_policy_settings import RolloutPolicy
 
 START = datetime(2020, 1, 2, 21, tzinfo=UTC)
 SYMBOLS = 20

@@ -10,7 +10,7 @@ import pytest
 from rollouts.evidence.expected_ranges import ExpectedRange, ExpectedRanges
 from rollouts.evidence.layers import CostTest, EvidenceLayers, PairedMeasurements
 from rollouts.evidence.sequential import BettingTest, MixedTest
-from rollouts.policy import RolloutPolicy
+from rollouts.rollout_policy_settings import RolloutPolicy
 
 POLICY = RolloutPolicy(
     shadow_bars=5,

@@ -1,11 +1,16 @@
-"""Stages of a rollout: whether it waits, advances, is promoted or rolled back after a bar."""
+"""The decision after a bar: whether a rollout waits, advances, is promoted or rolled back.
+
+`decide_after_bar` puts together what the evidence says (`EvidenceLedger.verdict`) and what the stage allows
+(`next_move`). The controller then publishes it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from rollouts.policy import RolloutPolicy
+from rollouts.evidence.evidence_ledger import EvidenceLedger, EvidenceVerdict
+from rollouts.rollout_policy_settings import RolloutPolicy
 
 
 class Move(StrEnum):
@@ -85,7 +90,7 @@ def next_move(
 
     Examples
     --------
-    >>> from rollouts.policy import RolloutPolicy
+    >>> from rollouts.rollout_policy_settings import RolloutPolicy
     >>> policy = RolloutPolicy(5, 10, 250, (0.05, 0.25, 0.5), 0.01, 0.05)
     >>> next_move(RolloutStage(weight=0.0, bars=5, stage_bars=5), policy, against=False, favour=False)
     <Move.ADVANCE: 'advance'>
@@ -104,3 +109,37 @@ def next_move(
     if stage.next_weight(policy) is None:
         return Move.STAY
     return Move.ADVANCE if stage.bars_left(policy) == 0 else Move.STAY
+
+
+def decide_after_bar(
+    stage: RolloutStage, policy: RolloutPolicy, ledger: EvidenceLedger
+) -> tuple[Move, EvidenceVerdict]:
+    """Decide on the next move of a rollout, with the verdict behind it.
+
+    Parameters
+    ----------
+    stage : RolloutStage
+        Stage of the rollout, with the bar already counted.
+    policy : RolloutPolicy
+        Weights and durations of the stages.
+    ledger : EvidenceLedger
+        Evidence of the rollout up to the bar.
+
+    Returns
+    -------
+    tuple of Move and EvidenceVerdict
+    """
+    verdict = ledger.measured_verdict() if stage.fixed else ledger.verdict()
+    move = next_move(
+        stage,
+        policy,
+        against=verdict.action == "rollback",
+        favour=verdict.action == "promote",
+        not_worse=bool(ledger.layers.not_worse()[0]),
+    )
+    if move is Move.PROMOTE and verdict.action != "promote":
+        return move, ledger.non_inferiority()
+    if move is Move.EXPIRE:
+        what = "the comparison ended after" if stage.fixed else "no verdict within"
+        return move, EvidenceVerdict(reason=f"{what} {policy.max_bars} bars; the champion stays")
+    return move, verdict

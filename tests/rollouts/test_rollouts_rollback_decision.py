@@ -9,8 +9,8 @@ import pytest
 
 from rollouts.evidence.expected_ranges import ExpectedRange, ExpectedRanges
 from rollouts.evidence.layers import EvidenceLayers, PairedMeasurements
-from rollouts.policy import RolloutPolicy
-from rollouts.stages import Move, RolloutStage, next_move
+from rollouts.rollback_decision import Move, RolloutStage, next_move
+from rollouts.rollout_policy_settings import RolloutPolicy
 from rollouts.validation.power import bars_required, bars_to_find
 
 POLICY = RolloutPolicy(

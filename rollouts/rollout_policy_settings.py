@@ -1,6 +1,6 @@
 """Rollout policy: the stages and the error budget of each layer of evidence.
 
-`rollouts.evidence.evidence_ledger` decides by it on rollback and promotion, `rollouts.rollback_decision` on the stage.
+Decides nothing: `rollouts.rollback_decision` does, by these numbers.
 """
 
 from __future__ import annotations

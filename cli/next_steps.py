@@ -46,7 +46,7 @@ NEXT_STEPS: Mapping[str, str] = MappingProxyType(
         "rollout promote": "alphaloop rollout status",
         "rollout abort": "alphaloop rollout status",
         "rollout simulate": "alphaloop rollout start VERSION",
-        "pipeline list": "alphaloop pipeline run retrain",
+        "pipeline list": "alphaloop pipeline run retraining",
         "pipeline run": "alphaloop models list",
         "audit verify": "alphaloop audit replay",
         "audit adopt": "alphaloop audit verify",

@@ -6,15 +6,14 @@ import os
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from alphaloop.errors import InputError, MissingStateError, UnknownNameError
+from alphaloop.errors import InputError, MissingStateError
+from marketdata.configured_quality import quality_policies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from alphaloop.bars import BarPanel
     from alphaloop.settings.settings import Settings
-    from marketdata.quality.checks import Thresholds
-    from marketdata.quality.cleaning import Policies
     from marketdata.source import LiveSource, Source
     from marketdata.storage.snapshots import Snapshot
     from models.registry.model_registry import Registry
@@ -36,24 +35,6 @@ def live_source(settings: Settings, frequency: str = "1d") -> LiveSource:
     from marketdata.configured_source import chosen_feed
 
     return chosen_feed(settings)
-
-
-def quality_policies(settings: Settings) -> tuple[Policies, Thresholds]:
-    """Return the quality policies and thresholds of the settings.
-
-    Raises `UnknownNameError` for an unknown threshold, `InputError` for an invalid policy.
-    """
-    from dataclasses import fields
-
-    from marketdata.quality.checks import Thresholds
-    from marketdata.quality.cleaning import Policies
-
-    limits = {one.name for one in fields(Thresholds)} - {"holidays"}
-    for name in settings.data.thresholds:
-        if name not in limits:
-            raise UnknownNameError("quality threshold", name, limits, where="data.thresholds")
-    thresholds = Thresholds(**settings.data.thresholds, holidays=settings.data.holidays)
-    return Policies(settings.data.quality), thresholds  # type: ignore[arg-type]
 
 
 def latest_bars(settings: Settings) -> tuple[Snapshot, BarPanel]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from alphaloop.errors import UnknownNameError
+from alphaloop.errors import InputError, UnknownNameError
+from alphaloop.settings.pipelines import PipelineSettings
 
-PIPELINES = {"retrain": "pipelines.retraining"}
-"""Module of each pipeline; the function in it has the pipeline's name."""
+log = logging.getLogger(__name__)
+
+PIPELINES = ("backfill", "evaluation", "features", "monitoring", "retraining", "training")
+"""Names of the pipelines; each is built by `define_NAME` in `pipelines.definitions.NAME`."""
+FORMER_NAMES = {"retrain": "retraining"}
+"""Names that a release before used, which are understood for one release."""
+RUN_ARGUMENTS = frozenset({"settings", "cause_id", "run"})
+"""Arguments of every pipeline, which whoever starts a run fills in."""
 
 
 def pipeline_names() -> list[str]:
@@ -18,18 +27,37 @@ def pipeline_names() -> list[str]:
     Examples
     --------
     >>> pipeline_names()
-    ['retrain']
+    ['backfill', 'evaluation', 'features', 'monitoring', 'retraining', 'training']
     """
     return sorted(PIPELINES)
 
 
-def find_pipeline(name: str) -> Callable[..., Any]:
-    """Import the pipeline called `name`.
+def present_name(name: str) -> str:
+    """Return the present name of a pipeline; a former one is logged as such.
+
+    Raises `UnknownNameError` for a name that no pipeline has, or had.
+    """
+    if name in FORMER_NAMES:
+        log.warning(
+            "pipeline '%s' is called '%s' now; the former name ends with the next release",
+            name,
+            FORMER_NAMES[name],
+        )
+        return FORMER_NAMES[name]
+    if name not in PIPELINES:
+        raise UnknownNameError("pipeline", name, PIPELINES)
+    return name
+
+
+def find_pipeline(name: str, options: PipelineSettings | None = None) -> Callable[..., Any]:
+    """Build the pipeline called `name`.
 
     Parameters
     ----------
     name : str
-        One of the names in `PIPELINES`.
+        One of `PIPELINES`, or a former name.
+    options : PipelineSettings, optional
+        What its steps get on a cluster; by default they are left as the local runner takes them.
 
     Returns
     -------
@@ -43,13 +71,37 @@ def find_pipeline(name: str) -> Callable[..., Any]:
     """
     import importlib
 
-    if name not in PIPELINES:
-        raise UnknownNameError("pipeline", name, PIPELINES)
-    return getattr(importlib.import_module(PIPELINES[name]), name)  # type: ignore[no-any-return]
+    from pipelines.compile_options import CompileOptions
+
+    name = present_name(name)
+    module = importlib.import_module(f"pipelines.definitions.{name}")
+    return getattr(module, f"define_{name}")(CompileOptions(options))  # type: ignore[no-any-return]
 
 
-def write_pipeline_yaml(name: str, path: Path) -> Path:
+def checked_arguments(name: str, arguments: Mapping[str, str]) -> dict[str, str]:
+    """Return `arguments` if they are those of the pipeline, without the ones of every run.
+
+    Raises
+    ------
+    InputError
+        For an argument that the pipeline does not have, or that is missing.
+    """
+    pipeline = find_pipeline(name)
+    signature = inspect.signature(pipeline.pipeline_func)  # type: ignore[attr-defined]
+    needed = set(signature.parameters) - RUN_ARGUMENTS
+    given = {key: value for key, value in arguments.items() if key not in RUN_ARGUMENTS}
+    listed = ", ".join(sorted(needed)) or "none"
+    for argument in sorted(set(given) - needed):
+        raise InputError(f"pipeline '{name}' has no argument '{argument}'; it has {listed}")
+    for argument in sorted(needed - set(given)):
+        raise InputError(f"pipeline '{name}' needs the argument '{argument}'; give {argument}=VALUE")
+    return given
+
+
+def write_pipeline_yaml(name: str, path: Path, options: PipelineSettings | None = None) -> Path:
     """Compile a pipeline to IR YAML for Kubeflow.
+
+    The file holds nothing of the machine that compiles: no path, no address of a store, no password.
 
     Parameters
     ----------
@@ -57,6 +109,8 @@ def write_pipeline_yaml(name: str, path: Path) -> Path:
         Name of the pipeline.
     path : Path
         File to write; its folder is made.
+    options : PipelineSettings, optional
+        Image, resources, user, secrets and config of its steps.
 
     Returns
     -------
@@ -68,9 +122,13 @@ def write_pipeline_yaml(name: str, path: Path) -> Path:
     UnknownNameError
         For a name that is not in the catalogue.
     """
+    return compile_to(find_pipeline(name, options), path)
+
+
+def compile_to(pipeline: Callable[..., Any], path: Path) -> Path:
+    """Compile a built pipeline to `path`, whose folder is made; returns `path`."""
     from kfp.compiler import Compiler
 
-    pipeline = find_pipeline(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     Compiler().compile(pipeline, package_path=str(path))
     return path

@@ -3,15 +3,47 @@
 from kfp import dsl
 
 IMAGE = "alphaloop:latest"
-"""Container image of the components on a cluster; the local runner uses this interpreter."""
+"""Container image of the components, unless `pipelines.image` names another at compile time."""
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def freeze_snapshot(settings: str) -> str:
+def claim_slot(settings: str, schedule: str, cron: str, scheduled_at: str, job: str) -> str:
+    """Claim the slot of a recurring run; returns it, or nothing where another run has it."""
+    from pipelines import steps
+
+    return steps.claim_slot(settings, schedule, cron, scheduled_at, job)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def freeze_snapshot(settings: str, run: str) -> str:
     """Return the id of the newest data snapshot."""
     from pipelines import steps
 
-    return steps.freeze_snapshot(settings)
+    return steps.freeze_snapshot(settings, run)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def update_bars(settings: str, run: str) -> str:
+    """Store the source's new bars; returns the snapshot's id."""
+    from pipelines import steps
+
+    return steps.update_bars(settings, run)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def build_features(settings: str, snapshot: str, run: str) -> str:
+    """Compute the features of a snapshot and fill the offline store."""
+    from pipelines import steps
+
+    return steps.build_features(settings, snapshot, run)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def publish_features(settings: str, snapshot: str, run: str) -> str:
+    """Write the windows of a snapshot's last bar to the online store."""
+    from pipelines import steps
+
+    return steps.publish_features(settings, snapshot, run)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
@@ -23,11 +55,27 @@ def drift_report(settings: str, model: str, run: str) -> str:
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
+def watch_drift(settings: str, model: str, run: str) -> str:
+    """Journal the drift alarms and retrain requests that the prediction log gives rise to."""
+    from pipelines import steps
+
+    return steps.watch_drift(settings, model, run)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
 def train_candidate(settings: str, snapshot: str, model: str, family: str, run: str) -> str:
     """Train, evaluate and register a new version."""
     from pipelines import steps
 
     return steps.train_candidate(settings, snapshot, model, family, run)
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def evaluate_version(settings: str, snapshot: str, model: str, version: str, run: str) -> str:
+    """Evaluate a registered version by walk-forward on a snapshot."""
+    from pipelines import steps
+
+    return steps.evaluate_version(settings, snapshot, model, version, run)
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)

@@ -14,11 +14,12 @@ from typing import Any
 
 from alphaloop.errors import InputError, VendorError
 from alphaloop.journal.opening import open_journal
-from alphaloop.journal.streams import PIPELINE_STREAM
 from alphaloop.runtime.processes import QUIET_ENVIRONMENT, SINGLE_THREAD_ENVIRONMENT
 from alphaloop.settings.settings import Settings
-from pipelines.catalogue import find_pipeline
-from pipelines.steps import CONCLUSIONS
+from pipelines.catalogue import checked_arguments, find_pipeline, present_name
+from pipelines.conclusions import conclusion_of
+from pipelines.launcher import run_id_of
+from pipelines.run_parameter import environment_of_runs, run_parameter
 
 REPLACED_TEXTS = ("python3", "{{")
 """Texts that Kubeflow's local runner replaces anywhere in a parameter: by its interpreter, or by a value."""
@@ -36,7 +37,8 @@ def run_pipeline(name: str, settings: Settings, **arguments: str) -> dict[str, A
     settings : Settings
         Settings of every step.
     **arguments : str
-        Arguments of the pipeline; `run` is the id of the run, made up if missing.
+        Arguments of the pipeline. `cause_id` is what the run is for, by default the run itself; `run` is the
+        id of the run, by default that of the cause.
 
     Returns
     -------
@@ -48,24 +50,28 @@ def run_pipeline(name: str, settings: Settings, **arguments: str) -> dict[str, A
     UnknownNameError
         For a name that is not in the catalogue.
     InputError
-        For an argument that the local runner would rewrite.
+        For an argument that the pipeline does not have, that is missing, or that the local runner would
+        rewrite.
     VendorError
         If a step failed, with the end of its output.
     """
     from kfp import local
 
-    pipeline = find_pipeline(name)
-    run_id = arguments.pop("run", None) or f"{name}-{uuid.uuid4().hex[:12]}"
-    _require_plain({"run": run_id, **arguments})
+    name = present_name(name)
+    cause = arguments.get("cause_id") or f"{name}-{uuid.uuid4().hex[:12]}"
+    run_id = arguments.get("run") or (run_id_of(name, cause) if "cause_id" in arguments else cause)
+    given = {**checked_arguments(name, arguments), "cause_id": cause, "run": run_id}
+    _require_plain(given)
     printed = io.StringIO()
-    with _plain_path(settings.paths.pipelines) as root, _step_environment(), _captured(printed):
+    pipeline = find_pipeline(name)
+    with _plain_path(settings.paths.pipelines) as root, _step_environment(settings), _captured(printed):
         local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(root))
         try:
-            pipeline(settings=_escaped(settings.model_dump_json()), run=run_id, **arguments)
+            pipeline(settings=_escaped(run_parameter(settings)), **given)
         except (RuntimeError, ValueError, TypeError) as error:
             end = printed.getvalue()[-1500:]
             raise VendorError(f"pipeline '{name}' run {run_id} failed: {error}\n{end}") from error
-    return {"pipeline_run": run_id, **_conclusion(settings, run_id)}
+    return {"pipeline_run": run_id, **_conclusion(settings, cause)}
 
 
 def _escaped(text: str) -> str:
@@ -103,31 +109,26 @@ def _is_replaced(text: str) -> bool:
     return any(word in text for word in REPLACED_TEXTS)
 
 
-def _conclusion(settings: Settings, run_id: str) -> dict[str, Any]:
+def _conclusion(settings: Settings, cause_id: str) -> dict[str, Any]:
     from alphaloop.clock import SystemClock
 
-    journal = open_journal(settings, SystemClock())
-    for kind in CONCLUSIONS:
-        record = journal.find(PIPELINE_STREAM, kind, pipeline_run=run_id)
-        if record is not None:
-            return {"conclusion": kind, **record.body}
-    return {"conclusion": None}
+    with open_journal(settings, SystemClock()) as journal:
+        record = conclusion_of(journal, cause_id)
+    return {"conclusion": None} if record is None else {"conclusion": record.kind, **record.body}
 
 
 @contextlib.contextmanager
-def _step_environment() -> Iterator[None]:
-    """Set the environment that steps inherit: no imports from the working folder, one thread each."""
-    added = {**QUIET_ENVIRONMENT, **SINGLE_THREAD_ENVIRONMENT}
-    before = {name: os.environ.get(name) for name in added}
-    os.environ.update(added)
+def _step_environment(settings: Settings) -> Iterator[None]:
+    """Set the environment that steps inherit: the stores of the settings, one thread each."""
+    before = dict(os.environ)
+    changed = {**environment_of_runs(settings), **QUIET_ENVIRONMENT, **SINGLE_THREAD_ENVIRONMENT}
+    os.environ.clear()
+    os.environ.update(changed)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from alphaloop.settings.features import FeatureSettings
 from alphaloop.settings.journal import JournalSettings
 from alphaloop.settings.locations import Locations
 from alphaloop.settings.paths import Paths
+from alphaloop.settings.pipelines import PipelineSettings
 from alphaloop.settings.registry import RegistrySettings
 from alphaloop.settings.retrain import RetrainSettings
 from alphaloop.settings.rollout import RolloutSettings
@@ -64,7 +65,8 @@ class Settings(BaseSettings):
     ----------
     home : Path
         Folder of snapshots, registry, journal and logs.
-    data, features, training, serving, client, trading, drift, retrain, rollout, journal, storage, registry
+    data, features, training, serving, client, trading, drift, retrain, rollout, journal, storage, registry,
+    pipelines
         One section per part of the platform.
     """
 
@@ -92,6 +94,7 @@ class Settings(BaseSettings):
     journal: JournalSettings = JournalSettings()
     storage: StorageSettings = StorageSettings()
     registry: RegistrySettings = RegistrySettings()
+    pipelines: PipelineSettings = PipelineSettings()
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]

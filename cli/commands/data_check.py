@@ -28,7 +28,7 @@ def parse_policies(given: str) -> tuple[Policies, Thresholds]:
     """
     from alphaloop.errors import InputError
     from alphaloop.settings import settings
-    from loop.workspace import quality_policies
+    from marketdata.configured_quality import quality_policies
     from marketdata.quality.cleaning import Policies
 
     named: dict[str, str] = {}

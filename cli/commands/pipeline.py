@@ -96,7 +96,7 @@ def serve_requests(port: PagePort = 0) -> None:
         run_daemon(
             journal,
             RUNNER_ROLE,
-            lambda role: RunnerDaemon(chosen, journal, output.print_line),
+            lambda role: RunnerDaemon(chosen, journal, output.print_line, role),
             pages=DaemonPages(port=port),
             # A retraining is one turn.
             hang_seconds=MAX_RUN_SECONDS,

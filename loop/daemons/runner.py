@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from alphaloop.journal.roles import RoleLease
 from alphaloop.journal.store import Journal
 from alphaloop.settings.settings import Settings
 from alphaloop.telemetry.health import PartHealth
@@ -22,22 +23,33 @@ class RunnerDaemon:
         Journal with the requests.
     tell : callable
         Called with a line when a run begins and when it has ended.
+    role : RoleLease, optional
+        The role `runner`; a run on this machine ends once it was lost.
     """
 
     def __init__(
-        self, settings: Settings, journal: Journal, tell: Callable[[str], None] = lambda line: None
+        self,
+        settings: Settings,
+        journal: Journal,
+        tell: Callable[[str], None] = lambda line: None,
+        role: RoleLease | None = None,
     ) -> None:
-        self._requests, self._tell = RequestRunner(settings, journal), tell
+        self._requests, self._tell = RequestRunner(settings, journal, role), tell
+        self._begun = ""
 
     def turn(self) -> bool:
-        """Run the oldest request that has no end; False if there is none."""
+        """Follow the run of the oldest request that has no end; True if it ended."""
         pending = self._requests.pending()
         if not pending:
             return False
         request = pending[0]
-        self._tell(f"retraining of '{request['model']}' for cause {request['cause_id']} begins")
-        self._tell(_told(self._requests.run(request)))
-        return True
+        if request["cause_id"] != self._begun:
+            self._begun = request["cause_id"]
+            self._tell(f"retraining of '{request['model']}' for cause {self._begun} begins")
+        ended = self._requests.turn()
+        for one in ended:
+            self._tell(_told(one))
+        return bool(ended)
 
     def parts(self) -> list[PartHealth]:
         """Return nothing: the runner has no parts of its own."""
@@ -47,7 +59,7 @@ class RunnerDaemon:
         return self
 
     def __exit__(self, *_: object) -> None:
-        return None
+        self._requests.stop()
 
 
 def _told(ended: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ DOORS = {
     "boto3": ("alphaloop/storage/",),
     "botocore": ("alphaloop/storage/",),
     "kfp": ("pipelines/",),
+    "kfp_server_api": ("pipelines/kubeflow/",),
     "kubernetes": ("pipelines/",),
     "feast": ("features/store/feature_store.py", "features/store/streamer.py", "features/store/feast/"),
     "redis": ("features/store/redis_lease.py",),

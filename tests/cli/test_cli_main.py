@@ -135,7 +135,10 @@ def test_help_lists_the_verbs_in_the_order_of_the_loop(tmp_path: Path) -> None:
         (("serve",), "no model is registered"),
         (("backtest", "equities"), "no model is registered"),
         (("trade", "--broker", "etrade"), "unknown broker 'etrade'; known: paper"),
-        (("pipeline", "run", "retrian"), "unknown pipeline 'retrian'; known: retrain"),
+        (
+            ("pipeline", "run", "retrian"),
+            "unknown pipeline 'retrian'; known: backfill, evaluation, features, monitoring",
+        ),
         (("pipeline", "run", "retrain", "now"), "argument 'now' is not of the form name=value"),
         (("audit", "verify"), "no journal at"),
         (("rollout", "status"), "no registry in"),

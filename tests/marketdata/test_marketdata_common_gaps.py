@@ -10,8 +10,8 @@ import pytest
 
 from alphaloop.bars import BARS_SCHEMA, to_datetime
 from alphaloop.settings.settings import Settings
-from loop.workspace import quality_policies
 from marketdata.calendars import open_time, session_closes
+from marketdata.configured_quality import quality_policies
 from marketdata.quality.checks import Thresholds, check_bars
 from marketdata.quality.incremental_check import check_new_bars
 

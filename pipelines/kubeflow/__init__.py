@@ -1,0 +1,1 @@
+"""A Kubeflow Pipelines server: runs that are submitted and followed, and recurring runs."""

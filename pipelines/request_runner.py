@@ -15,9 +15,9 @@ from alphaloop.settings.settings import Settings
 from pipelines.conclusions import conclusion_of
 from pipelines.launcher import Launcher, PlannedRun, RunState, run_id_of
 from pipelines.request_queue import (
+    RETRAIN_ABANDONED,
     RETRAIN_FAILED,
     RETRAIN_FINISHED,
-    RETRAIN_ABANDONED,
     RETRAIN_STARTED,
     RequestQueue,
 )

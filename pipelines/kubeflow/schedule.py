@@ -149,4 +149,4 @@ class PipelineSchedule:
 
 
 def _is_enabled(recurring: Any) -> bool:
-    return recurring.status == "ENABLED" or recurring.mode == "ENABLE"
+    return "ENABLE" in (recurring.mode, str(recurring.status).removesuffix("D"))

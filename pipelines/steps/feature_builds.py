@@ -54,8 +54,8 @@ def _publish(settings: Settings, snapshot: str) -> str:
     from features.feature_set import feature_set_of
     from features.store.streamer import Streamer
     from marketdata.storage.snapshots import SnapshotStore
-    from models.registry.feature_sets_in_use import FeatureSetsInUse
     from models.registry.configured_registry import configured_registry
+    from models.registry.feature_sets_in_use import FeatureSetsInUse
 
     bars = BarPanel.from_table(SnapshotStore(settings.locations.snapshots).load(snapshot))
     needed = FeatureSetsInUse(configured_registry(settings), feature_set_of(settings), bars.symbols)()

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from alphaloop.clock import SystemClock
 from alphaloop.journal.opening import open_journal
-from alphaloop.settings.settings import Settings
 from alphaloop.journal.streams import PIPELINE_STREAM
+from alphaloop.settings.settings import Settings
 
 STEP_DONE = "step.done"
 

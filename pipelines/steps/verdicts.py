@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alphaloop.clock import SystemClock
 from alphaloop.journal.opening import open_journal
-from pipelines.conclusions import CANDIDATE_PROPOSED, CANDIDATE_REFUSED, conclude
+from alphaloop.journal.streams import CANDIDATE_PROPOSED, CANDIDATE_REFUSED
+from pipelines.conclusions import conclude
 from pipelines.run_parameter import settings_digest, settings_of_run
 
 

@@ -159,8 +159,9 @@ def test_public_names_are_loaded_when_they_are_asked_for() -> None:
 
 # Commands are called like their verbs, components like their steps, and a rule of before decides too.
 SHARED_FUNCTIONS = {
-    "check", "decide", "drift_report", "freeze_snapshot", "gate_verdict", "propose",
-    "refuse", "register", "show", "train", "train_candidate", "turnover",
+    "build_features", "check", "claim_slot", "decide", "drift_report", "evaluate_version",
+    "freeze_snapshot", "gate_verdict", "propose", "publish_features", "refuse", "register", "show",
+    "train", "train_candidate", "turnover", "update_bars", "watch_drift",
 }  # fmt: skip
 BOUND = re.compile(r"(MOST|LEAST|LONGEST|SHORTEST|FEWEST|MAXIMUM|MINIMUM)(_|$)")
 

@@ -360,7 +360,7 @@ def test_pipelines_are_listed_compiled_and_run(
     run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The YAML is Kubeflow's, and arguments reach the runner by name."""
-    assert "retrain" in parsed(run("pipeline", "list", "--json"))
+    assert "retraining" in parsed(run("pipeline", "list", "--json"))
     assert "retrain" in run("pipeline", "list")
     path = tmp_path / "retrain.yaml"
     assert str(path) in run("pipeline", "compile", "retrain", "--output", str(path))

@@ -51,7 +51,7 @@ def kinds(journal: Journal) -> list[str]:
 def test_a_request_is_submitted_once_under_its_cause_and_followed(
     settings: Settings, journal: Journal, kubeflow: Any
 ) -> None:
-    """Runners that are killed and doubled find the run by its name; it ends with the journalled conclusion."""
+    """Runners killed and doubled find the run by its name; it ends with the journalled conclusion."""
     for _ in range(3):
         assert RequestRunner(settings, journal).turn() == []
     (run,) = kubeflow.runs.values()
@@ -112,7 +112,7 @@ def test_of_two_runs_of_one_cause_the_first_counts(
 
 
 def test_the_second_failure_asks_for_a_person(settings: Settings, journal: Journal, kubeflow: Any) -> None:
-    """Each failed run is journalled with its reason, the second try has a name of its own, a third is none."""
+    """Each failed run is journalled with its reason, the second has a name of its own, a third is none."""
     runner = RequestRunner(settings, journal)
     for _ in range(2):
         assert runner.turn() == []

@@ -121,7 +121,7 @@ def _end_with_input() -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-def main() -> int:
+def run_from_input() -> int:
     """Run what standard input says; returns 0, or 1 with the reason on standard output."""
     from pipelines.local_runner import run_pipeline
 
@@ -141,4 +141,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_from_input())

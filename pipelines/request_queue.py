@@ -15,7 +15,7 @@ RETRAIN_FAILED, RETRAIN_ABANDONED = "retrain.failed", "retrain.abandoned"
 
 
 @dataclass(slots=True)
-class RequestQueue:
+class RetrainQueue:
     """Retrain requests, oldest first.
 
     Older journals have requests in the control stream, and starts without an attempt, each a try.

@@ -19,7 +19,7 @@ from pipelines.request_queue import (
     RETRAIN_FAILED,
     RETRAIN_FINISHED,
     RETRAIN_STARTED,
-    RequestQueue,
+    RetrainQueue,
 )
 from pipelines.run_parameter import settings_digest
 
@@ -55,10 +55,10 @@ class RequestRunner:
     role: RoleLease | None = None
     launcher: Launcher | None = None
     note: str = field(default="", init=False)
-    _queue: RequestQueue = field(init=False)
+    _queue: RetrainQueue = field(init=False)
 
     def __post_init__(self) -> None:
-        self._queue = RequestQueue(self.journal)
+        self._queue = RetrainQueue(self.journal)
         if self.launcher is None:
             self.launcher = make_launcher(self.settings)
 

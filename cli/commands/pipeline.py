@@ -105,8 +105,8 @@ def serve_requests(port: PagePort = 0) -> None:
     output.print_error("ended; the role was given back")
 
 
-@app.command()
-def schedule(
+@app.command("schedule")
+def schedule_pipeline(
     name: ScheduledPipeline = "",
     arguments: Arguments = None,
     cron: CronTimes = "",

@@ -97,7 +97,7 @@ class Scenario:
         ):
             loop.controller.crown(models.champion)
             loop.on_retraining = lambda request: self.screen.say(
-                f"[dim]pipeline 'retrain' runs for cause {request['cause_id']} …[/]"
+                f"[dim]pipeline 'retraining' runs for cause {request['cause_id']} …[/]"
             )
             scheduler = RolloutScheduler(loop, self.screen, bars=len(market.future))
             scheduler.waiting.extend(

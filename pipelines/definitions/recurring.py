@@ -16,8 +16,8 @@ def define_recurring(
 
     Parameters
     ----------
-    pipeline : GraphComponent
-        The pipeline.
+    pipeline : object
+        The pipeline, as Kubeflow's decorator returns it.
     options : CompileOptions
         Options of the step that claims the slot.
     schedule : str
@@ -29,7 +29,8 @@ def define_recurring(
 
     Returns
     -------
-    GraphComponent
+    object
+        The recurring form, as Kubeflow's decorator returns it.
     """
 
     @dsl.pipeline(name=f"scheduled-{pipeline.name}", description=pipeline.description or "")

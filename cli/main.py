@@ -24,8 +24,8 @@ FOUND_WRONG, BAD_INPUT, UNAVAILABLE, INTERRUPTED, TERMINATED = 1, 2, 3, 130, 143
 PLACE_ERRORS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT})
 VERBS = (
     "demo", "doctor", "init", "config", "data", "features", "train", "models", "serve", "export", "predict",
-    "predictions", "backtest", "trade", "book", "monitor", "rollout", "control", "pipeline", "audit",
-    "completion",
+    "predictions", "backtest", "trade", "book", "monitor", "rollout", "control", "pipeline", "journal",
+    "audit", "completion",
 )  # fmt: skip
 
 

@@ -48,6 +48,9 @@ NEXT_STEPS: Mapping[str, str] = MappingProxyType(
         "rollout simulate": "alphaloop rollout start VERSION",
         "pipeline list": "alphaloop pipeline run retraining",
         "pipeline run": "alphaloop models list",
+        "journal migrate": "alphaloop audit verify",
+        "journal backup": "alphaloop audit verify",
+        "journal restore": "alphaloop audit verify",
         "audit verify": "alphaloop audit replay",
         "audit adopt": "alphaloop audit verify",
         "audit replay every": "alphaloop audit providers ORDER_ID",
@@ -59,7 +62,8 @@ ENDS = frozenset(
     {
         "config reference", "completion", "data stream", "data prune", "features repo", "features parity",
         "serve config", "export bento", "export triton", "rollout metrics", "pipeline compile",
-        "audit providers", "control run", "pipeline serve", "features stream", "predictions compact",
+        "audit providers", "audit normal-form",
+        "control run", "pipeline serve", "features stream", "predictions compact",
     }
 )  # fmt: skip
 """Verbs with no next step: they print what another program reads, or end a path."""

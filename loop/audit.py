@@ -10,6 +10,7 @@ from alphaloop.errors import ChainBrokenError, InputError, MissingStateError, Un
 from alphaloop.journal.opening import has_journal, journal_name, open_journal, verify_configured_journal
 from alphaloop.journal.record import Record
 from alphaloop.journal.store import Journal
+from alphaloop.journal.upkeep.normal_form import normal_form
 from alphaloop.journal.verification import ChainReport
 from alphaloop.settings.settings import Settings
 from trading.decision import journaled_strategy
@@ -41,6 +42,20 @@ def audit_journal(settings: Settings) -> list[ChainReport]:
     if not chains and not has_journal(settings):
         raise _no_journal(settings)
     return chains
+
+
+def normal_records(settings: Settings, stream: str) -> Iterator[dict[str, Any]]:
+    """Yield kind and body of a stream's records, as `normal_form` gives them.
+
+    Raises `MissingStateError` where there never was a journal, `UnknownNameError` for an unknown stream.
+    """
+    if not has_journal(settings):
+        raise _no_journal(settings)
+    with open_journal(settings, SystemClock()) as journal:
+        known = journal.streams()
+        if stream not in known:
+            raise UnknownNameError("stream", stream, known)
+        yield from normal_form(journal.records(stream))
 
 
 def adopt_records(settings: Settings, by: str, reason: str) -> list[Record]:

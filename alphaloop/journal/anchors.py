@@ -245,6 +245,17 @@ class AnchorFile:
         finally:
             os.close(handle)
 
+    def cut_back(self, to: Mapping[str, int], kept: Path) -> None:
+        """Keep the file as `kept`, and leave of each stream the anchors up to its record in `to`.
+
+        For a restored copy that is older than the anchors. Raises `OSError` where a file cannot be written.
+        """
+        left = [one for one in self.path.read_bytes().splitlines(keepends=True) if _is_within(one, to)]
+        kept.write_bytes(self.path.read_bytes())
+        new = self.path.with_name(f"{self.path.name}.new")
+        new.write_bytes(b"".join(left))
+        os.replace(new, self.path)
+
     def close(self) -> None:
         """Nothing waits: every line is written at once."""
 
@@ -278,6 +289,11 @@ class AnchorFile:
         if not (right and isinstance(announced, bool)):
             raise DamagedStoreError(problem)
         return Anchor(stream, seq, digest, announced)
+
+
+def _is_within(line: bytes, to: Mapping[str, int]) -> bool:
+    fields = json.loads(line) if line.endswith(b"\n") else None
+    return fields is not None and fields["seq"] <= to.get(fields["stream"], 0)
 
 
 def _cut_unfinished_line(handle: int) -> None:

@@ -39,7 +39,9 @@ def open_journal(settings: Settings, clock: Clock) -> Journal:
         Where the file of the password cannot be read.
     """
     chosen = settings.journal
-    return Journal(_database(settings), _anchors(settings), clock, lease_seconds=chosen.lease_seconds)
+    return Journal(
+        configured_database(settings), configured_anchors(settings), clock, lease_seconds=chosen.lease_seconds
+    )
 
 
 def document_reader(settings: Settings) -> DocumentReader:
@@ -47,7 +49,7 @@ def document_reader(settings: Settings) -> DocumentReader:
 
     Raises `SettingsError` where the file of the password cannot be read.
     """
-    return DocumentReader(database_url(_database(settings)), settings.paths.rollouts)
+    return DocumentReader(database_url(configured_database(settings)), settings.paths.rollouts)
 
 
 def has_journal(settings: Settings) -> bool:
@@ -58,7 +60,7 @@ def has_journal(settings: Settings) -> bool:
 
 def verify_configured_journal(settings: Settings) -> list[ChainReport]:
     """Check every stream of the journal of `settings`, as `verify_journal` does."""
-    return verify_journal(_database(settings), _anchors(settings))
+    return verify_journal(configured_database(settings), configured_anchors(settings))
 
 
 def journal_name(settings: Settings) -> str:
@@ -66,7 +68,8 @@ def journal_name(settings: Settings) -> str:
     return settings.journal.url or str(settings.paths.journal)
 
 
-def _anchors(settings: Settings) -> Path | AnchorObjects:
+def configured_anchors(settings: Settings) -> Path | AnchorObjects:
+    """Return the file of anchors under home, or the anchors in the bucket of `journal.anchors`."""
     chosen = settings.journal
     if not chosen.anchors:
         return settings.paths.anchors
@@ -80,7 +83,11 @@ def _anchors(settings: Settings) -> Path | AnchorObjects:
     )
 
 
-def _database(settings: Settings) -> Path | sa.URL:
+def configured_database(settings: Settings) -> Path | sa.URL:
+    """Return the journal's file, or its URL with the password of `journal.password_file`.
+
+    Raises `SettingsError` where that file cannot be read.
+    """
     chosen = settings.journal
     if not chosen.url:
         return settings.paths.journal

@@ -253,6 +253,12 @@ def migrate(engine: sa.Engine) -> None:
                 ) from error
 
 
+def revision_of(engine: sa.Engine) -> str | None:
+    """Return the revision of a journal's tables; None where there are none."""
+    with engine.connect() as connection:
+        return _revision(connection)
+
+
 def _revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None

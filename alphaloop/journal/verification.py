@@ -84,6 +84,16 @@ def verify_journal(journal_path: str | Path | sa.URL, anchors: Path | AnchorLog)
         return [_unopened(f"the anchors {log.location}", str(error))]
     except DamagedStoreError as error:
         return [ChainReport(EVERY_STREAM, 0, False, str(error))]
+    return check_records(rows, earlier_anchors, later_anchors, log)
+
+
+def check_records(
+    rows: Sequence[Mapping[str, Any]],
+    earlier_anchors: Sequence[Anchor],
+    later_anchors: Sequence[Anchor],
+    log: AnchorLog,
+) -> list[ChainReport]:
+    """Check rows, ordered by stream and number, against the anchors of before and after they were read."""
     by_stream = {name: list(group) for name, group in groupby(rows, key=lambda row: str(row["stream"]))}
     for anchor in earlier_anchors:
         by_stream.setdefault(anchor.stream, [])

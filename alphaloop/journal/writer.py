@@ -167,9 +167,14 @@ def unanchored_message(stream: str, seq: int, anchors: StreamAnchors) -> str:
         if last is None
         else f"has {which}, which no writer of this journal anchored"
     )
+    # Anchors under home know what that home wrote.
+    elsewhere = (
+        " (of a journal that several homes write, set journal.anchors to one bucket)" if last is None else ""
+    )
     return (
-        f"stream '{stream}' {finding}: the anchors are lost, or the records forged; put back the anchors, "
-        "or, if you know where the records are from, `alphaloop audit adopt --by NAME --reason TEXT`"
+        f"stream '{stream}' {finding}: the anchors are lost, or the records forged; put back the "
+        f"anchors{elsewhere}, or, if you know where the records are from, `alphaloop audit adopt --by NAME "
+        "--reason TEXT`"
     )
 
 

@@ -151,6 +151,20 @@ def _because(decision: ReplayedDecision) -> str:
     return f"{decision.outcome}: {decision.reason}"
 
 
+@app.command("normal-form")
+def show_normal_form(
+    stream: Annotated[str, typer.Argument(help="A stream of the journal, as trading.")],
+) -> None:
+    """Print a stream's records as JSON lines without what differs between two runs of the same decisions."""
+    import json
+
+    from alphaloop.settings import settings
+    from loop import audit
+
+    for one in audit.normal_records(settings.load_settings(), stream):
+        typer.echo(json.dumps(one, sort_keys=True))
+
+
 @app.command()
 def providers(order_id: OrderId, json: AsJson = False) -> None:
     """Show the data providers behind an order: of the bars it was decided on, and of its features."""

@@ -63,7 +63,7 @@ ENDS = frozenset(
         "config reference", "completion", "data stream", "data prune", "features repo", "features parity",
         "serve config", "export bento", "export triton", "rollout metrics", "pipeline compile",
         "audit providers", "audit normal-form",
-        "control run", "pipeline serve", "features stream", "predictions compact",
+        "control run", "pipeline serve", "pipeline schedule", "features stream", "predictions compact",
     }
 )  # fmt: skip
 """Verbs with no next step: they print what another program reads, or end a path."""

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from alphaloop.bars import BarPanel, Slice, to_datetime
+from alphaloop.bars import to_datetime
 from alphaloop.clock import monotonic
 from alphaloop.errors import MissingStateError, VendorError
 from alphaloop.journal.roles import RoleLease, control_role
@@ -22,8 +22,7 @@ from alphaloop.journal.streams import TRADING_STREAM
 from alphaloop.settings.settings import Settings
 from alphaloop.telemetry.health import PartHealth, PartState
 from loop.daemons.model_control import Judgement, ModelControl
-from marketdata.configured_source import newest_snapshot
-from marketdata.storage.snapshots import SnapshotStore
+from loop.daemons.stored_bars import StoredBars
 from models.registry.configured_registry import configured_registry
 from monitoring.drift_check import live_features, make_drift_watch
 from monitoring.retrain_trigger import DriftWatch
@@ -38,38 +37,6 @@ log = logging.getLogger(__name__)
 DECISION = "decision"
 LOOK_SECONDS = 1.0
 """Seconds between two looks at requests of persons and at the copies of the document."""
-
-
-class StoredBars:
-    """Bars of the settings' source as the streamer stores them, one by one.
-
-    Parameters
-    ----------
-    settings : Settings
-        Source and folder of snapshots.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._panel: BarPanel | None = None
-
-    def upto(self, as_of: datetime) -> BarPanel:
-        """Return all bars up to `as_of`; raises `MissingStateError` while that bar is not stored."""
-        if self._panel is None or to_datetime(self._panel.timestamps[-1]) < as_of:
-            newest = newest_snapshot(self._settings)
-            if newest is None or newest.last < as_of:
-                raise MissingStateError(
-                    f"the bar of {as_of.isoformat()} was decided, and is not stored in "
-                    f"{self._settings.paths.snapshots}"
-                )
-            table = SnapshotStore(self._settings.paths.snapshots).load(newest.id)
-            self._panel = BarPanel.from_table(table)
-        return self._panel.between(end=as_of)
-
-    def at(self, as_of: datetime) -> Slice:
-        """Return the bars that closed at `as_of`; raises as `upto` does."""
-        panel = self.upto(as_of)
-        return panel.at(len(panel) - 1)
 
 
 class ControlDaemon:

@@ -138,6 +138,7 @@ def open_loop(
                 history=market.past,
                 controller=controller,
                 log=PredictionLogReader(settings.locations.prediction_log, model, by_symbols=True),
+                wait=settings.rollout.evidence_wait,
                 watch=make_drift_watch(settings, world.journal, world.registry) if watched else None,
             ),
             runner=RequestRunner(settings, world.journal) if watched else None,

@@ -203,6 +203,9 @@ class RolloutController:
         run = self._run_of(document)
         if run.ledger.last is not None and as_of <= run.ledger.last:
             return None
+        if document.started is not None and as_of <= datetime.fromisoformat(document.started):
+            # Decided before the rollout began: no challenger was asked, so that none is scored again.
+            return None
         if whole is not None and not run.ledger.bars:
             bars = whole()
         frames = self._recomputation.latest_frames(bars)

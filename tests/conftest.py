@@ -137,6 +137,14 @@ def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return str(request.getfixturevalue("bucket")) + "/of/tests"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def keep_servers() -> Iterator[None]:
+    """A command ends all that its process started: in a process of tests that is others' servers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cli.main._stop_what_was_started", lambda: None)
+        yield
+
+
 @pytest.fixture
 def untraced() -> Iterator[None]:
     """Times are taken without the tracing of coverage, which would be most of them."""

@@ -36,7 +36,8 @@ def _require_one_login(chosen: RegistrySettings) -> None:
     if login and not chosen.uri:
         raise SettingsError(
             "registry.uri is empty, and a registry under home takes no login; set registry.uri, or leave out "
-            "registry.token, registry.username and registry.password"
+            "registry.token (registry.token_file), registry.username and registry.password "
+            "(registry.password_file)"
         )
     if token and (password or chosen.username):
         raise SettingsError(

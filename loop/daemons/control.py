@@ -66,7 +66,7 @@ class ControlDaemon:
         lockstep: bool = False,
     ) -> None:
         self._journal, self._tell, self._lockstep = journal, tell, lockstep
-        self._model = settings.serving.model
+        self._model, self._wait = settings.serving.model, settings.rollout.evidence_wait
         registry = configured_registry(settings)
         self._controller = make_controller(settings, self._model, journal, registry, role)
         self._candidates = CandidateQueue(journal, self._controller, role, tell)
@@ -101,7 +101,7 @@ class ControlDaemon:
         if self._control is None:
             known = self._bars.upto(as_of)
             history = known.between(end=to_datetime(known.timestamps[-2]))
-            self._control = ModelControl(history, self._controller, self._log, self._watch)
+            self._control = ModelControl(history, self._controller, self._log, self._wait, self._watch)
         self._control.see(self._bars.at(as_of), answered=answered)
         self._waiting.popleft()
         self._report(self._control.judge())
@@ -181,7 +181,9 @@ class ControlDaemon:
         self._log = PredictionLogReader(
             settings.locations.prediction_log, self._model, by_symbols=True, since=last
         )
-        self._control = ModelControl(self._bars.upto(judged), self._controller, self._log, self._watch)
+        self._control = ModelControl(
+            self._bars.upto(judged), self._controller, self._log, self._wait, self._watch
+        )
         self._control.see(self._bars.at(last), answered=answered)
 
     def _report(self, found: Judgement) -> None:

@@ -15,10 +15,9 @@ from alphaloop.bars import BarPanel, Slice
 from monitoring.drift_check import live_features
 from monitoring.retrain_trigger import DriftWatch
 from rollouts.controller import RolloutController
+from rollouts.evidence.closing.awaited_rows import AwaitedRows
 from rollouts.transition import Transition
 from serving.log.prediction_log import PredictionLogReader, PredictionRow
-
-LOG_WAIT_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -49,6 +48,8 @@ class ModelControl:
         Controller of the model's rollout.
     log : PredictionLogReader
         Reader of the prediction log.
+    wait : float
+        Seconds to wait for the rows of one bar (`rollout.evidence_wait`).
     watch : DriftWatch, optional
         Drift watch; without it, drift is not seen and nothing is retrained.
     """
@@ -56,10 +57,11 @@ class ModelControl:
     history: BarPanel
     controller: RolloutController
     log: PredictionLogReader
+    wait: float
     watch: DriftWatch | None = None
     _waiting: deque[tuple[Slice, bool]] = field(default_factory=deque)
     _judged: list[Slice] = field(default_factory=list)
-    _rows: dict[datetime, list[PredictionRow]] = field(default_factory=dict)
+    _awaited: AwaitedRows | None = None
 
     def see(self, bars: Slice, *, answered: bool) -> None:
         """Take note of a bar that was traded; `answered` says whether there were forecasts for it."""
@@ -68,7 +70,8 @@ class ModelControl:
     def judge(self, *, last: bool = False) -> Judgement:
         """Judge the bars before the newest one, in order, and with `last` that one too.
 
-        A bar without forecasts, or whose rows do not arrive in time, is no evidence.
+        A bar without forecasts is no evidence. Of a bar whose rows do not arrive in time those that came count,
+        and a version of the rollout that left none is scored again.
 
         Returns
         -------
@@ -79,9 +82,8 @@ class ModelControl:
         while len(self._waiting) > (0 if last else 1):
             bars, answered = self._waiting.popleft()
             self._judged.append(bars)
-            rows = self._logged(bars.timestamp) if answered else []
-            if rows:
-                self._judge(bars.timestamp, rows, found)
+            if answered:
+                self._judge(bars.timestamp, self._logged(bars.timestamp), found)
         return found
 
     def bars(self, *, judged: bool = False) -> BarPanel:
@@ -97,13 +99,17 @@ class ModelControl:
         if self.controller.document.challenger is not None:
             step = self.controller.on_bar(as_of, rows, self.bars(judged=True))
             found.transition = step or found.transition
-        if self.watch is not None:
+        if self.watch is not None and rows:
             for seen in live_features(rows, self.watch.universe_of):
                 found.news += self.watch.on_bar(*seen)
 
     def _logged(self, as_of: datetime) -> list[PredictionRow]:
-        if as_of not in self._rows:
-            for row in self.log.wait_for(as_of, LOG_WAIT_SECONDS):
-                if row.as_of is not None:
-                    self._rows.setdefault(row.as_of, []).append(row)
-        return self._rows.pop(as_of, [])
+        """Return the rows of a bar, once each version that was asked at it has one or the wait is over."""
+        if self._awaited is None:
+            self._awaited = AwaitedRows(self.log, self.wait)
+        document = self.controller.document
+        versions = [document.champion]
+        if document.challenger is not None and document.started is not None:
+            # A rollout begins after its bar was traded, so that its challenger is asked from the next one on.
+            versions += [document.challenger] * (as_of > datetime.fromisoformat(document.started))
+        return self._awaited.take(as_of, versions)

@@ -63,6 +63,11 @@ def _on_ray() -> tuple[UnsupportedSetting, ...]:
         ),
         UnsupportedSetting("http_port", lambda one: one.http_port == 0, _NO_HTTP),
         UnsupportedSetting(
+            "drain_seconds",
+            lambda one: one.drain_seconds not in (0, DEFAULT_SETTINGS.drain_seconds),
+            "Ray Serve drains by rules of its own: leave it out, or use serving.runtime 'process'",
+        ),
+        UnsupportedSetting(
             "max_replicas",
             lambda one: 0 < one.max_replicas < one.replicas,
             "it is less than serving.replicas: raise it, or set it to 0 for a fixed number",

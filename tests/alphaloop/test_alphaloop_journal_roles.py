@@ -291,7 +291,7 @@ def test_a_journal_of_before_has_streams_that_belong_to_nobody(tmp_path: Path, a
         journal.writer("trading").append("order", {"n": 1})
     engine = tables.open_engine(tables.database_url(file))
     with engine.begin() as connection:
-        for table in ("roles", "bar_progress", "unique_keys"):
+        for table in ("roles", "bar_progress", "unique_keys", "rollout_documents", "source_heads"):
             connection.exec_driver_sql(f"DROP TABLE {table}")
         connection.exec_driver_sql("ALTER TABLE leases DROP COLUMN role")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")

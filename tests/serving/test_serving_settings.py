@@ -47,6 +47,7 @@ BY_HOST = {
     # TLS: tests/serving/certificates.
     HostKind.PROCESS: (
         "host", "grpc_port", "http_port", "metrics_port", "tls_certificate", "tls_key", "tls_client_ca",
+        "drain_seconds",
     ),
     HostKind.RAY: (
         "host", "grpc_port", "http_port", "metrics_port", "replicas", "max_replicas", "target_busy",
@@ -54,17 +55,18 @@ BY_HOST = {
     HostKind.CLUSTER: ("grpc_port", "http_port", "replicas", "max_replicas", "target_busy"),
 }  # fmt: skip
 # Settings that choose the host, or that a test of their own below is about, whichever host it is.
-ANYWHERE = ("runtime", "model", "tokens", "signing_key")
+ANYWHERE = ("runtime", "model", "tokens", "signing_key", "log_location")
 # Values that a host cannot honour, by setting.
 REFUSED: dict[HostKind, dict[str, Any]] = {
     HostKind.PROCESS: {"replicas": 2, "max_replicas": 2, "target_busy": 0.5},
     HostKind.RAY: {
         "tls_certificate": Path("c"), "tls_key": Path("k"), "tls_client_ca": Path("a"), "rate_limit": 5.0,
-        "http_port": 0, "host": "::1", "replicas": 9, "max_replicas": 9, "target_busy": 0.5,
+        "http_port": 0, "host": "::1", "drain_seconds": 7.0,
+        "replicas": 9, "max_replicas": 9, "target_busy": 0.5,
     },
     HostKind.CLUSTER: {
         "tls_certificate": Path("c"), "tls_key": Path("k"), "tls_client_ca": Path("a"), "rate_limit": 5.0,
-        "http_port": 0, "host": "10.0.0.1", "metrics_port": 9_999, "target_busy": 0.5,
+        "http_port": 0, "host": "10.0.0.1", "drain_seconds": 7.0, "metrics_port": 9_999, "target_busy": 0.5,
     },
 }  # fmt: skip
 

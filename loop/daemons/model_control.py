@@ -70,8 +70,8 @@ class ModelControl:
     def judge(self, *, last: bool = False) -> Judgement:
         """Judge the bars before the newest one, in order, and with `last` that one too.
 
-        A bar without forecasts is no evidence. Of a bar whose rows do not arrive in time those that came count,
-        and a version of the rollout that left none is scored again.
+        A bar without forecasts is no evidence. Of a bar whose rows do not arrive in time those that came
+        count, and a version of the rollout that left none is scored again.
 
         Returns
         -------

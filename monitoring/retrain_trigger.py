@@ -2,7 +2,8 @@
 
 Every record is journaled under a cause id that the alarm alone determines, so watching the same log twice
 raises one alarm and makes one request. Open episodes and waiting alarms are read from the journal when a
-watch begins, because the prediction log may by then hold only the last bars.
+watch begins, because the prediction log may by then hold only the last bars. A request is only written here:
+`pipelines.request_runner` reads and runs it.
 """
 
 from __future__ import annotations

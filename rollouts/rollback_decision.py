@@ -1,7 +1,8 @@
 """The decision after a bar: whether a rollout waits, advances, is promoted or rolled back.
 
 `decide_after_bar` puts together what the evidence says (`EvidenceLedger.verdict`) and what the stage allows
-(`next_move`). The controller then publishes it.
+(`next_move`). The controller then publishes it. What counts against a challenger, layer by layer, is
+`EvidenceLayers.against` in `rollouts.evidence.layers`.
 """
 
 from __future__ import annotations

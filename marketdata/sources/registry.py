@@ -20,7 +20,7 @@ GROUP = "alphaloop.sources"
 class SourceFamily(Protocol):
     """Many sources behind one prefix, named `prefix:name` and created on request.
 
-    A family may also have a method `source_identity(name)` that returns the identity of a source (see
+    A family may also have a method `identity(name)` that returns the identity of a source (see
     `marketdata.source.identity_of`) without importing the vendor's SDK.
     """
 
@@ -91,7 +91,7 @@ def find_source(name: str) -> Source:
 def source_identity(name: str) -> str:
     """Return the identity of the source called `name`; see `marketdata.source.identity_of`.
 
-    A family with a method `source_identity` answers from the name alone, so that no vendor's SDK is imported.
+    A family with a method `identity` answers from the name alone, so that no vendor's SDK is imported.
     A name without a source is its own identity, so that its snapshots can still be read.
     """
     prefix, colon, rest = name.partition(":")

@@ -2,7 +2,8 @@
 
 Reduce-only means that no position grows: sales pass, purchases do not. It applies to a sleeve with stale or
 missing forecasts, to the whole book in a drawdown or with a stale feed, and to a symbol whose bar is
-disputed.
+disputed. `trading.decision` applies the limits and refuses stale scores; `trading.forecasts` refuses what
+came too late, and `trading.engine` a bar that is too old.
 """
 
 from __future__ import annotations

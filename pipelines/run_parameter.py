@@ -19,7 +19,7 @@ from pydantic import SecretStr, ValidationError
 from alphaloop.errors import InputError, SettingsError
 from alphaloop.journal.record import canonical_json
 from alphaloop.settings.base import FileName, Section
-from alphaloop.settings.settings import Settings, load_settings
+from alphaloop.settings.settings import Settings, load_settings, settings_from_json
 from alphaloop.settings.validation_messages import refusal_message
 
 RESULT_SECTIONS = ("data", "features", "training", "trading", "drift", "retrain")
@@ -62,6 +62,8 @@ def settings_digest(settings: Settings) -> str:
 def settings_of_run(parameter: str) -> Settings:
     """Return the settings of a step: those of the parameter, and where stores are from the environment.
 
+    A run that an earlier release compiled gives all settings, stores included.
+
     Parameters
     ----------
     parameter : str
@@ -78,6 +80,8 @@ def settings_of_run(parameter: str) -> Settings:
     InputError
         Where a file that changes the result is another one than that of the machine that started the run.
     """
+    if _is_of_earlier_release(parameter):
+        return settings_from_json(parameter)
     given = _parsed(parameter)
     chosen = load_settings()
     sections = {}
@@ -126,6 +130,15 @@ def environment_of_runs(settings: Settings) -> dict[str, str]:
 
 def _is_single_setting(variable: str) -> bool:
     return variable.upper().startswith("ALPHALOOP_") and "__" in variable
+
+
+def _is_of_earlier_release(parameter: str) -> bool:
+    """Test for the JSON of all settings, which the parameter was before it had a schema."""
+    try:
+        given = json.loads(parameter)
+    except ValueError:
+        return False
+    return isinstance(given, dict) and "schema" not in given and "home" in given
 
 
 def _parsed(parameter: str) -> dict[str, Any]:

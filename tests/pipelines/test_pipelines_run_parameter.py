@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alphaloop.errors import InputError, SettingsError
-from alphaloop.settings.settings import load_settings
+from alphaloop.settings.settings import Settings, load_settings
 from pipelines import catalogue
 from pipelines.run_parameter import run_parameter, settings_digest, settings_of_run, step_environment
 
@@ -62,6 +62,12 @@ def test_a_step_with_another_file_refuses_and_names_the_variable(
     copied.write_bytes(members.read_bytes())
     monkeypatch.setenv("ALPHALOOP_DATA__UNIVERSE", str(copied))
     assert settings_of_run(parameter).data.universe == str(copied)
+
+
+def test_a_run_that_an_earlier_release_compiled_gives_all_settings(tmp_path: Path) -> None:
+    """Its parameter is the JSON of the settings, with the home in which its steps work."""
+    earlier = Settings(home=tmp_path / "elsewhere")
+    assert settings_of_run(earlier.model_dump_json()).home == tmp_path / "elsewhere"
 
 
 def test_a_damaged_parameter_is_refused(tmp_path: Path) -> None:

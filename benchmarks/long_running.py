@@ -1,4 +1,4 @@
-"""What a bar costs after years: control's features and drift, early and late, and a check of two years.
+"""Cost of a bar after years: control's features and drift, early and late.
 
     python benchmarks/long_running.py
 

@@ -1,4 +1,4 @@
-"""What the steps of a compiled pipeline get on a cluster: image, resources, user, secrets by reference."""
+"""Options of compiled steps on a cluster: image, resources, user, secrets by reference."""
 
 from __future__ import annotations
 

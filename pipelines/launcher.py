@@ -57,7 +57,7 @@ class RunStatus:
 
 
 class Launcher(Protocol):
-    """Who runs pipelines: this machine, or a Kubeflow server."""
+    """Launcher of pipeline runs: on this machine, or on a Kubeflow server."""
 
     def follow(self, planned: PlannedRun) -> RunStatus:
         """Start the attempt where it was not started, and say how it stands; returns at once."""

@@ -32,7 +32,7 @@ POLL_SECONDS = 0.1
 
 
 class RequestedAction(StrEnum):
-    """What control is asked to do."""
+    """Actions that control can be asked for."""
 
     START = "start"
     PROMOTE = "promote"

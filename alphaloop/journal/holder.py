@@ -1,4 +1,4 @@
-"""Who holds a role: a process, told apart from every other one of this and of other machines."""
+"""Names of processes that hold roles, unique over machines, restarts and containers."""
 
 from __future__ import annotations
 

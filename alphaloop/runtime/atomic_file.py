@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,21 +25,8 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     The folder is created. Raises `InputError` where writing fails, as on a full disk: the file at `path` is
     unchanged then, and nothing half-written is left.
     """
-    partial = path.with_name(f".{path.name[:24]}.{os.getpid()}{PARTIAL_SUFFIX}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial)
+    with _partial_file(path, write) as partial:
         os.replace(partial, path)
-    except (OSError, pa.ArrowException) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        raise InputError(
-            f"{path} cannot be written ({reason}); nothing was stored: make room there, or choose another "
-            "place with the setting home"
-        ) from error
-    finally:
-        # The file is gone after the move, and never existed where its folder is a file.
-        with suppress(NotADirectoryError):
-            partial.unlink(missing_ok=True)
 
 
 def create_file(path: Path, write: Callable[[Path], object], *, durable: bool = False) -> bool:
@@ -66,10 +53,7 @@ def create_file(path: Path, write: Callable[[Path], object], *, durable: bool = 
     """
     if path.exists():
         return False
-    partial = path.with_name(f".{path.name[:24]}.{os.getpid()}-{threading.get_ident()}{PARTIAL_SUFFIX}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial)
+    with _partial_file(path, write) as partial:
         if durable:
             _sync(partial)
         try:
@@ -83,6 +67,20 @@ def create_file(path: Path, write: Callable[[Path], object], *, durable: bool = 
             os.rename(partial, path)
         if durable:
             _sync(path.parent)
+    return True
+
+
+@contextmanager
+def _partial_file(path: Path, write: Callable[[Path], object]) -> Iterator[Path]:
+    """Let `write` fill a temporary file beside `path` for a block; it is removed where the block leaves it.
+
+    Raises `InputError` where the writing, or the block, fails.
+    """
+    partial = path.with_name(f".{path.name[:24]}.{os.getpid()}-{threading.get_ident()}{PARTIAL_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(partial)
+        yield partial
     except (OSError, pa.ArrowException) as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         raise InputError(
@@ -90,9 +88,9 @@ def create_file(path: Path, write: Callable[[Path], object], *, durable: bool = 
             "place with the setting home"
         ) from error
     finally:
+        # The file is gone after the move, and never existed where its folder is a file.
         with suppress(NotADirectoryError):
             partial.unlink(missing_ok=True)
-    return True
 
 
 def _sync(path: Path) -> None:

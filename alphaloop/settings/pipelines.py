@@ -29,7 +29,7 @@ References = Annotated[dict[str, str], AfterValidator(_references)]
 
 
 class PipelineSettings(Section):
-    """Who runs the pipelines, the Kubeflow server, and the containers of the steps."""
+    """The runner of pipelines, the Kubeflow server, and the containers of the steps."""
 
     runner: Literal["local", "kubeflow"] = Field(
         "local", description="where `pipeline serve` runs pipelines: local (this machine) or kubeflow"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,12 @@ TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 
 
 class _Server(ThreadingMixIn, WSGIServer):
+    # Otherwise closing would not wait for the threads that are still answering.
     daemon_threads = False
+
+
+class _Ipv6Server(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Answer(WSGIRequestHandler):
@@ -80,29 +86,32 @@ def make_pages(
 
 
 @contextmanager
-def served_pages(application: Any, port: int, host: str, setting: str) -> Iterator[None]:
-    """Serve the pages on `host` and `port` while the block runs; port 0 serves none.
+def served_pages(
+    application: Any, port: int, host: str, port_setting: str, host_setting: str = "its address"
+) -> Iterator[None]:
+    """Serve a WSGI application on `host` and `port` while the block runs; port 0 serves nothing.
 
     Raises
     ------
     PortInUseError
-        Where another process holds the port; names `setting`.
+        Where another process holds the port; names `port_setting`.
     SettingsError
-        For a host or port that cannot be bound at all.
+        For a host or port that cannot be bound at all; names both settings.
     """
     if not port:
         yield
         return
     try:
-        server = make_server(host, port, application, server_class=_Server, handler_class=_Answer)
+        kind = _Ipv6Server if ":" in host else _Server
+        server = make_server(host, port, application, server_class=kind, handler_class=_Answer)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortInUseError(
-                f"port {port} on {host} is in use; stop what holds it, or set {setting} to another"
+                f"port {port} on {host} is in use; stop what holds it, or set {port_setting} to another"
             ) from error
         raise SettingsError(
-            f"the pages cannot be bound to {host}, port {port} ({error.strerror}); set {setting}, with an "
-            "address of this machine"
+            f"{host_setting} is '{host}' and {port_setting} {port}, which cannot be bound "
+            f"({error.strerror}); give an address of this machine, as 127.0.0.1, or 0.0.0.0 for all of them"
         ) from error
     thread = threading.Thread(target=server.serve_forever, name="pages", daemon=True)
     thread.start()

@@ -41,7 +41,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class ReplaySpan:
-    """What to replay and how.
+    """The span and pace of a replay.
 
     Parameters
     ----------

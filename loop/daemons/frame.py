@@ -50,7 +50,7 @@ class DaemonPages:
 
 @dataclass(slots=True, eq=False)
 class DaemonState:
-    """What a daemon's pages and metrics tell of it.
+    """The state of a daemon, for its pages and metrics.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from serving.log.prediction_log import PredictionLogReader, PredictionRow
 
 @dataclass(slots=True)
 class Judgement:
-    """What control found in the bars that it judged.
+    """The findings of control in the bars that it judged.
 
     Parameters
     ----------

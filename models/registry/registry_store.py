@@ -1,4 +1,4 @@
-"""What a store of the registry keeps, and what it is asked: one interface over both of its forms."""
+"""Interface of a registry's store, for both of its forms."""
 
 from __future__ import annotations
 

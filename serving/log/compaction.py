@@ -64,7 +64,7 @@ class LogFile:
 
 @dataclass(frozen=True, slots=True)
 class CompactionReport:
-    """What a compaction of one model's log did, or would do.
+    """The result of compacting one model's log, or the plan of it.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from alphaloop.settings.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What a migration did: the revisions of before (empty for a new journal) and after."""
+    """The result of a migration: revisions before (empty for a new journal) and after."""
 
     journal: str
     before: str

@@ -11,11 +11,10 @@ from pipelines.steps.step_results import once
 def freeze_snapshot(settings: str, run: str = "") -> str:
     """Return the id of the newest snapshot of the settings' source, used by every later step of the run.
 
-    A second attempt of the same `run` gets the same one; without a run nothing is remembered. Raises
-    `MissingStateError` where there is no snapshot.
+    Raises `MissingStateError` where there is no snapshot.
     """
     chosen = settings_of_run(settings)
-    return _newest(chosen) if not run else once(chosen, run, "freeze_snapshot", lambda: _newest(chosen))
+    return once(chosen, run, "freeze_snapshot", lambda: _newest(chosen))
 
 
 def update_bars(settings: str, run: str) -> str:

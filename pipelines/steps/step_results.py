@@ -15,6 +15,8 @@ STEP_DONE = "step.done"
 def once(settings: Settings, run: str, step: str, work: Callable[[], str]) -> str:
     """Return what `step` of `run` found, which `work` computes where the journal does not hold it yet.
 
+    Without a run nothing is remembered.
+
     Where two processes do the same step at a time, the result that is journalled first counts for both.
 
     Parameters
@@ -22,7 +24,7 @@ def once(settings: Settings, run: str, step: str, work: Callable[[], str]) -> st
     settings : Settings
         Settings that name the journal.
     run : str
-        Id of the pipeline run.
+        Id of the pipeline run; empty for a step that is called by itself.
     step : str
         Name of the step within the run.
     work : callable
@@ -32,6 +34,8 @@ def once(settings: Settings, run: str, step: str, work: Callable[[], str]) -> st
     -------
     str
     """
+    if not run:
+        return work()
     key = f"{run}/{step}"
     with open_journal(settings, SystemClock()) as journal:
         done = journal.find(PIPELINE_STREAM, STEP_DONE, key=key)

@@ -21,14 +21,14 @@ import pytest
 from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.journal.opening import open_journal, verify_configured_journal
 from alphaloop.journal.streams import CONTROL_STREAM, MONITORING_STREAM, PIPELINE_STREAM, REQUEST_STREAM
+from alphaloop.journal.upkeep.normal_form import normal_form
 from alphaloop.runtime.processes import child_environment, free_port
 from alphaloop.settings.settings import Settings, load_settings
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1_200)]
 
 FIRST, LAST = "2020-01-02", "2020-04-30"
-DRAWN = frozenset({"prediction_ids", "latency_ms", "hash"})
-"""Fields of a body that differ from run to run."""
+CONCLUSIONS = ("candidate.proposed", "candidate.refused", "retrain.finished")
 
 
 def environment(home: Path, port: int = 0) -> dict[str, str]:
@@ -154,16 +154,14 @@ def kill_and_restart(settings: Settings, running: dict[str, Part]) -> None:
 
 
 def told(settings: Settings) -> dict[str, list[Any]]:
-    """Kinds and bodies of every stream, without what differs from run to run."""
+    """Kinds and bodies of every stream in their normal form; of the runner's, what its causes came to."""
     with open_journal(settings, SystemClock()) as journal:
-        found = {
-            stream: [
-                (record.kind, {name: value for name, value in record.body.items() if name not in DRAWN})
-                for record in journal.records(stream)
-                if record.kind != "retrain.started"
-            ]
-            for stream in (CONTROL_STREAM, MONITORING_STREAM, REQUEST_STREAM, PIPELINE_STREAM)
+        streams = (CONTROL_STREAM, MONITORING_STREAM, REQUEST_STREAM, PIPELINE_STREAM)
+        found: dict[str, list[Any]] = {
+            stream: [(one["kind"], one["body"]) for one in normal_form(journal.records(stream))]
+            for stream in streams
         }
+        found[PIPELINE_STREAM] = [one for one in found[PIPELINE_STREAM] if one[0] in CONCLUSIONS]
         orders = journal.records("trading", "order")
         names = ("client_order_id", "symbol", "side", "quantity")
         found["orders"] = [tuple(record.body[name] for name in names) for record in orders]

@@ -6,7 +6,7 @@ them and whenever. It is for comparing; only the journal itself is evidence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from types import MappingProxyType
 from typing import Any
 
@@ -33,9 +33,16 @@ DROPPED_FIELDS: Mapping[str, str] = MappingProxyType(
         "lease_epoch": "counts how often a stream was taken",
         "latency_ms": "measured, not decided",
         "written_at": "time of writing",
+        "generated_at": "time of an answer",
     }
 )
 """Fields of bodies that are left out at every depth, and why."""
+
+DROPPED_FIELDS_BY_KIND: Mapping[str, frozenset[str]] = MappingProxyType(
+    # Ids of predictions, drawn at random, and the digest over rows that hold them.
+    {"evidence.closed": frozenset({"rows", "digest"})}
+)
+"""Fields that are left out of bodies of one kind alone."""
 
 DROPPED_KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -57,16 +64,17 @@ def normal_form(records: Iterable[Record]) -> Iterator[dict[str, Any]]:
     Yields
     ------
     dict
-        `kind` and `body`, without what `DROPPED_KINDS` and `DROPPED_FIELDS` name.
+        `kind` and `body`, without what `DROPPED_KINDS`, `DROPPED_FIELDS` and `DROPPED_FIELDS_BY_KIND` name.
     """
     for record in records:
         if record.kind not in DROPPED_KINDS:
-            yield {"kind": record.kind, "body": _kept(record.body)}
+            dropped = DROPPED_FIELDS.keys() | DROPPED_FIELDS_BY_KIND.get(record.kind, frozenset())
+            yield {"kind": record.kind, "body": _kept(record.body, dropped)}
 
 
-def _kept(value: Any) -> Any:
+def _kept(value: Any, dropped: Set[str]) -> Any:
     if isinstance(value, dict):
-        return {name: _kept(one) for name, one in value.items() if name not in DROPPED_FIELDS}
+        return {name: _kept(one, dropped) for name, one in value.items() if name not in dropped}
     if isinstance(value, list):
-        return [_kept(one) for one in value]
+        return [_kept(one, dropped) for one in value]
     return value

@@ -18,6 +18,7 @@ import pytest
 
 from alphaloop.clock import SystemClock, monotonic, sleep
 from alphaloop.journal.opening import open_journal
+from alphaloop.journal.upkeep.normal_form import normal_form
 from alphaloop.runtime.processes import free_port
 from alphaloop.settings.settings import Settings, load_settings
 from marketdata.configured_source import chosen_identity
@@ -25,9 +26,6 @@ from marketdata.configured_source import chosen_identity
 SYMBOLS = "AAPL,BAC,GE,JNJ,KO,MSFT,PG,XOM"
 DAYS = "2019-01-02:2019-02-13"
 KINDS = {"decision", "order", "fill", "cross", "refusal", "corporate_action"}
-DRAWN = {"prediction_id", "prediction_ids", "latency_ms", "generated_at"}
-# The ids of predictions are drawn, and the digest of the rows that a bar was closed with covers them.
-ROW_IDS = {"evidence.closed": {"rows", "digest"}}
 PARTS = {
     "features stream": ("features", "stream", "--replay", DAYS, "--lockstep"),
     "trade": ("trade", "--live"),
@@ -95,16 +93,9 @@ class Daemons:
                 sleep(0.05)
 
     def records(self, stream: str) -> list[tuple[str, Any]]:
-        """Kind and body of a stream's records in normal form: without what is drawn at random."""
+        """Kind and body of a stream's records in normal form."""
         with open_journal(self.settings, SystemClock()) as journal:
-            found = [one for one in journal.records(stream) if one.kind != "session"]
-            return [(one.kind, _normal(one.body, ROW_IDS.get(one.kind, set()))) for one in found]
-
-
-def _normal(value: Any, drawn: set[str]) -> Any:
-    if isinstance(value, dict):
-        return {key: _normal(inner, drawn) for key, inner in value.items() if key not in DRAWN | drawn}
-    return [_normal(inner, drawn) for inner in value] if isinstance(value, list) else value
+            return [(one["kind"], one["body"]) for one in normal_form(journal.records(stream))]
 
 
 def _environment(folder: Path) -> dict[str, str]:
